@@ -99,7 +99,8 @@ type spaceError struct {
 }
 
 // NoSpace wraps err, a full disk or an exceeded quota, met in op ("write
-// /x/pages-0"), so that it is ErrNoSpace and says what to do.
+// /x/pages-0"), so that it is ErrNoSpace and says what to do. It is for
+// implementations of FS.
 func NoSpace(op string, err error) error { return &spaceError{op, err} }
 
 func (e *spaceError) Error() string {

@@ -1,0 +1,206 @@
+package pagefile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// OS returns the file system of the machine.
+func OS() FS { return osFS{} }
+
+// osFS is what all systems share. What differs is in os_linux.go, os_darwin.go
+// and os_windows.go: reserve, datasync, syncDir, lockBytes, unlockBytes,
+// lockFile, unlockFile, mapBytes, unmapBytes, bootID, network.
+type osFS struct{}
+
+// flagsAllowed are the flags of FS.OpenFile. Truncating is not among them: a
+// page that loses its bytes under a mapping is what everything here avoids.
+const flagsAllowed = os.O_RDONLY | os.O_RDWR | os.O_CREATE | os.O_EXCL
+
+// zeroChunk is what one write of zeroes carries where Allocate has to write.
+const zeroChunk = 1 << 20
+
+func (osFS) OpenFile(path string, flag int, perm os.FileMode) (File, error) {
+	f, err := openRegular(path, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+// openRegular opens a regular file, and nothing else: a fifo or a device put
+// under one of our names must neither hang an open nor be written to.
+func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
+	if flag&^flagsAllowed != 0 {
+		return nil, fmt.Errorf("open %s: flag %#x: %w", path, flag&^flagsAllowed, errors.ErrUnsupported)
+	}
+	f, err := os.OpenFile(path, flag|openFlags, perm)
+	if err != nil {
+		return nil, wrapSpace("open "+path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: not a regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (osFS) Remove(path string) error { return os.Remove(path) }
+
+func (osFS) ReadDir(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (s osFS) MkdirAll(dir string, perm os.FileMode) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := s.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	// Somebody else may just have made it, but not synced it yet.
+	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return wrapSpace("mkdir "+dir, err)
+	}
+	return s.SyncDir(parent)
+}
+
+func (osFS) SyncDir(dir string) error {
+	if err := syncDir(dir); err != nil {
+		return wrapSpace("sync "+dir, fmt.Errorf("sync %s: %w", dir, err))
+	}
+	return nil
+}
+
+func (osFS) BootID() string                    { return bootID() }
+func (osFS) Network(dir string) (string, bool) { return network(dir) }
+
+// An osFile is a File of the machine. os.File completes short writes, retries
+// interrupted calls, and keeps the descriptor from being reused under a call.
+type osFile struct{ f *os.File }
+
+func (f *osFile) Name() string { return f.f.Name() }
+
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.f.WriteAt(p, off)
+	return n, wrapSpace("write "+f.Name(), err)
+}
+
+func (f *osFile) Size() (int64, error) {
+	info, err := f.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f *osFile) Allocate(off, n int64) error {
+	if off < 0 || n <= 0 || off+n < off {
+		return fmt.Errorf("allocate %s: bad range %d+%d", f.Name(), off, n)
+	}
+	old, err := f.Size()
+	if err != nil {
+		return err
+	}
+	err = reserve(f.f, off, n)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = writeZeroes(f.f, max(off, old), off+n)
+	}
+	if err == nil {
+		return nil
+	}
+	// Give back what was reserved: on a full disk it is wanted elsewhere.
+	if size, sizeErr := f.Size(); sizeErr == nil && size > old {
+		f.f.Truncate(old)
+	}
+	op := fmt.Sprintf("allocate %s of %s", sizeText(n), f.Name())
+	return wrapSpace(op, fmt.Errorf("%s: %w", op, err))
+}
+
+func (f *osFile) Sync() error {
+	err := datasync(f.f)
+	if err == nil {
+		return nil
+	}
+	op := "sync " + f.Name()
+	return wrapSpace(op, fmt.Errorf("%s: %w", op, err))
+}
+
+func (f *osFile) LockRange(off, n int64, exclusive bool) (bool, error) {
+	if off < 0 || n <= 0 || off+n < off {
+		return false, fmt.Errorf("lock %s: bad range %d+%d", f.Name(), off, n)
+	}
+	ok, err := lockBytes(f.f, off, n, exclusive)
+	if err != nil {
+		return false, fmt.Errorf("lock %s at %d: %w", f.Name(), off, err)
+	}
+	return ok, nil
+}
+
+func (f *osFile) UnlockRange(off, n int64) error {
+	if err := unlockBytes(f.f, off, n); err != nil {
+		return fmt.Errorf("unlock %s at %d: %w", f.Name(), off, err)
+	}
+	return nil
+}
+
+func (f *osFile) Close() error { return f.f.Close() }
+
+// writeZeroes extends f with zeroes from off to end. Only bytes past the old end
+// are written, since others may hold data.
+func writeZeroes(f *os.File, off, end int64) error {
+	zeroes := make([]byte, max(0, min(end-off, zeroChunk)))
+	for off < end {
+		n, err := f.WriteAt(zeroes[:min(end-off, zeroChunk)], off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// wrapSpace makes a full disk an ErrNoSpace that says what to do.
+func wrapSpace(op string, err error) error {
+	if err == nil || !isSpace(err) {
+		return err
+	}
+	return NoSpace(op, err)
+}
+
+// sizeText is n bytes for people.
+func sizeText(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
