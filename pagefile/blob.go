@@ -215,7 +215,7 @@ func ReadBlobHeader(r io.ReaderAt, off, limit int64) (h BlobHeader, hash uint64,
 	}
 	b := make([]byte, min(maxBlobHeader, limit-off))
 	n, err := r.ReadAt(b, off)
-	if n < len(b) && err != nil && !errors.Is(err, io.EOF) {
+	if n < len(b) && !atEnd(err) {
 		return h, 0, fmt.Errorf("read blob at %d: %w", off, err)
 	}
 	if hash, err = h.parse(b[:n], limit-off); err != nil {

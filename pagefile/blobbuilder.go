@@ -94,8 +94,8 @@ func (b *BlobBuilder) Len() int64 {
 }
 
 // WriteTo writes the blob at off and returns its hash and length. It does not
-// sync. After an error n is how many bytes may have been written. The builder
-// may write the blob again, elsewhere.
+// sync. After an error n counts the bytes before the write that failed; those
+// after them may have changed too. The blob may be written again, elsewhere.
 func (b *BlobBuilder) WriteTo(f io.WriterAt, off int64) (hash uint64, n int64, err error) {
 	if b.err != nil {
 		return 0, 0, b.err

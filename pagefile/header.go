@@ -163,8 +163,11 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == nil || errors.Is(err, io.EOF) {
+	if atEnd(err) {
 		return corrupt("%d bytes at %d, want %d", n, off, len(b))
 	}
 	return err
 }
+
+// atEnd reports whether a read was short because the file ends.
+func atEnd(err error) bool { return err == nil || errors.Is(err, io.EOF) }
