@@ -68,7 +68,7 @@ var topLevel = []string{
 	"cache", "pagefile", "dirty", "dump", "loader",
 	"examples", "docs", "internal", "cmd", "ext",
 	"README.md", "CHANGELOG.md", "LICENSE",
-	".ci", ".git", ".github", ".gitignore", ".gitattributes", ".editorconfig",
+	".ci", ".git", ".gitignore", ".gitattributes", ".editorconfig",
 }
 
 // exemptions maps "file" or "file:Func" or "file:Type.Method" to the reason why
