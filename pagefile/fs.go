@@ -69,8 +69,9 @@ type File interface {
 	Map(length int64) (Mapping, error)
 	// LockRange locks n bytes at off, shared or exclusive, without waiting;
 	// false means that another handle holds them. The lock belongs to this
-	// handle: a second LockRange of it replaces the first. The bytes need not
-	// exist. An exclusive lock needs a handle that may write.
+	// handle: a second LockRange of it replaces the first, but on Windows, where
+	// it must be unlocked before. The bytes need not exist. An exclusive lock
+	// needs a handle that may write.
 	LockRange(off, n int64, exclusive bool) (bool, error)
 	// UnlockRange drops this handle's locks on n bytes at off.
 	UnlockRange(off, n int64) error

@@ -1,11 +1,6 @@
 package crashfs
 
-import (
-	"maps"
-	"math/rand/v2"
-	"path"
-	"slices"
-)
+import "math/rand/v2"
 
 // A Fate decides about operations that are not settled when the power goes.
 type Fate uint8
@@ -57,6 +52,7 @@ func (s *FS) Kill(n int) *FS {
 	}
 	next := newFS(s.base, live)
 	next.log = s.log[:n:n]
+	next.points.list = s.points.upTo(n)
 	s.inheritLocked(next)
 	return next
 }
@@ -69,143 +65,6 @@ func (s *FS) inheritLocked(next *FS) {
 	next.nextIno = s.nextIno
 	next.loss, next.noMmap, next.network = s.loss, s.noMmap, s.network
 	next.boot, next.bootID, next.custom = s.boot, s.bootID, s.custom
-}
-
-// reloadLocked gives a file the bytes that a log without its doomed writes gives.
-func (s *FS) reloadLocked(in *inode) {
-	r := newReplay(s.base, s.log, chance{keep: 1})
-	for i, op := range s.log {
-		if op.ino == in.id {
-			r.apply(i, op)
-		}
-	}
-	f := r.files[in.id]
-	f.settle(&r.chance, len(s.log), r.log)
-	in.content = f.content
-}
-
-func (s *FS) replayLocked(n int, c chance) *tree {
-	r := newReplay(s.base, s.log, c)
-	for i, op := range s.log[:n] {
-		r.apply(i, op)
-	}
-	return r.finish(n)
-}
-
-// A replay goes through a log and keeps apart what is settled and what is not.
-type replay struct {
-	chance chance
-	log    []Op
-	dirs   map[string]bool
-	names  map[string]uint64
-	files  map[uint64]*replayFile
-	open   map[string][]int // by directory: operations on names, not settled
-}
-
-// A replayFile is a file's settled bytes and the numbers of the operations after.
-type replayFile struct {
-	content
-	open []int
-}
-
-func newReplay(base *tree, log []Op, c chance) *replay {
-	r := &replay{
-		chance: c,
-		log:    log,
-		dirs:   maps.Clone(base.dirs),
-		names:  maps.Clone(base.names),
-		files:  make(map[uint64]*replayFile, len(base.inodes)),
-		open:   map[string][]int{},
-	}
-	for id, in := range base.inodes {
-		r.files[id] = &replayFile{content: in.content.clone()}
-	}
-	return r
-}
-
-func (r *replay) apply(i int, op Op) {
-	dir := path.Dir(op.Path)
-	switch op.Kind {
-	case OpMkdir:
-		r.dirs[op.Path] = true
-	case OpCreate:
-		r.files[op.ino] = &replayFile{}
-		r.open[dir] = append(r.open[dir], i)
-	case OpRemove:
-		r.open[dir] = append(r.open[dir], i)
-	case OpSyncDir:
-		r.settleNames(op.Path, op.covers, &chance{keep: 1})
-	case OpSyncDirFailed:
-		if op.loss != LossNone {
-			r.settleNames(op.Path, op.covers, &r.chance)
-		}
-	default:
-		r.applyToFile(i, op)
-	}
-}
-
-func (r *replay) applyToFile(i int, op Op) {
-	f := r.files[op.ino]
-	switch op.Kind {
-	case OpWrite, OpAllocate, OpDamage, OpDamageSize:
-		f.open = append(f.open, i)
-	case OpSync:
-		f.settle(&chance{keep: 1}, op.covers, r.log)
-	case OpSyncFailed:
-		switch op.loss {
-		case LossOnCrash:
-			f.settle(&r.chance, op.covers, r.log)
-		case LossAtOnce:
-			f.settle(&chance{sizes: true}, op.covers, r.log)
-		}
-	}
-}
-
-// settle decides the file's operations before number covers, in their order.
-func (f *replayFile) settle(c *chance, covers int, log []Op) {
-	done := 0
-	for _, i := range f.open {
-		if i >= covers {
-			break
-		}
-		c.file(&f.content, log[i])
-		done++
-	}
-	f.open = f.open[done:]
-}
-
-func (r *replay) settleNames(dir string, covers int, c *chance) {
-	done := 0
-	for _, i := range r.open[dir] {
-		if i >= covers {
-			break
-		}
-		done++
-		op := r.log[i]
-		switch {
-		case !op.certain && !c.kept():
-		case op.Kind == OpCreate:
-			r.names[op.Path] = op.ino
-		default:
-			delete(r.names, op.Path)
-		}
-	}
-	r.open[dir] = r.open[dir][done:]
-}
-
-// finish settles the rest, in an order that the log alone decides.
-func (r *replay) finish(n int) *tree {
-	for _, dir := range slices.Sorted(maps.Keys(r.open)) {
-		r.settleNames(dir, n, &r.chance)
-	}
-	t := &tree{r.dirs, r.names, make(map[uint64]*inode, len(r.files))}
-	for _, id := range slices.Sorted(maps.Keys(r.files)) {
-		f := r.files[id]
-		f.settle(&r.chance, n, r.log)
-		t.inodes[id] = &inode{content: f.content, id: id}
-	}
-	t.sweep()
-	return t
 }
 
 // A chance decides one operation after the other. keep is the probability that

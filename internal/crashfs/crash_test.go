@@ -321,7 +321,7 @@ func image(s *FS) string {
 	var b strings.Builder
 	for _, name := range s.List() {
 		data, _ := s.ReadFile(name)
-		fmt.Fprintf(&b, "%s %q\n", name, data)
+		fmt.Fprintf(&b, "%s %d\n%s\n", name, len(data), data)
 	}
 	return b.String()
 }
@@ -353,6 +353,55 @@ func TestRandomLogs(t *testing.T) {
 			if image(s.Crash(n, cut)) != image(s.Crash(n, cut)) {
 				t.Fatalf("Crash(%d, %+v) differs from itself", n, cut)
 			}
+		}
+	}
+}
+
+// Checkpoints must not show: a state is the same whichever were there before.
+func TestCheckpoints(t *testing.T) {
+	t.Logf("-crashfs.seed=%d", *seedFlag)
+	rng := rand.New(rand.NewPCG(*seedFlag, 9))
+	s := New()
+	churn(t, s, rng, checkpointEvery)
+	s.Fail(Rule{Kind: OpSync, Path: "/f1", Times: 1, Err: syscall.EIO})
+	s.Fail(Rule{Kind: OpSync, Path: "/f2", Times: 1, Err: syscall.EIO})
+	churnFaulty(t, s, rng, 2*checkpointEvery)
+	fresh := func() *FS {
+		next := s.Clone()
+		next.points.list = nil
+		return next
+	}
+	for range 30 {
+		n, cut := rng.IntN(s.Ops()+1), Cut{Seed: rng.Uint64()}
+		if image(s.Crash(n, cut)) != image(fresh().Crash(n, cut)) {
+			t.Fatalf("Crash(%d, %+v) depends on crashes before it", n, cut)
+		}
+		if image(s.Kill(n)) != image(fresh().Kill(n)) {
+			t.Fatalf("Kill(%d) depends on crashes before it", n)
+		}
+	}
+	if len(s.points.list) == 0 {
+		t.Error("no checkpoint was made")
+	}
+	for _, r := range s.points.list {
+		for _, op := range s.log[:r.done] {
+			if op.Kind == OpSyncFailed {
+				t.Errorf("checkpoint %d lies after a failed sync, which chance decides", r.done)
+			}
+		}
+	}
+}
+
+// churnFaulty is churn that takes errors for granted.
+func churnFaulty(t *testing.T, s *FS, rng *rand.Rand, steps int) {
+	t.Helper()
+	f, g := open(t, s, "/f1"), open(t, s, "/f2")
+	for i := range steps {
+		f.WriteAt([]byte{byte(i)}, rng.Int64N(9000))
+		g.WriteAt([]byte{byte(i)}, rng.Int64N(9000))
+		if rng.IntN(100) == 0 {
+			f.Sync()
+			g.Sync()
 		}
 	}
 }

@@ -22,6 +22,7 @@ var _ pagefile.FS = (*FS)(nil)
 // Make one with New, Crash, Kill or Clone. It is safe for concurrent use.
 type FS struct {
 	faults faults
+	points checkpoints
 
 	mu      sync.RWMutex
 	base    *tree // before log[0]; never changes

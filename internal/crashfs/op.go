@@ -9,8 +9,8 @@ type Kind uint8
 const (
 	OpOpen    Kind = iota + 1 // of an existing file, or before OpCreate
 	OpRead                    // ReadAt of a file or, with Op.Mapped, of a mapping
-	OpMap                     //
-	OpReadDir                 //
+	OpMap                     // Len
+	OpReadDir                 // Path is the directory
 	OpLock                    // Lock and LockRange
 )
 
@@ -19,10 +19,10 @@ const (
 	OpCreate   Kind = iota + 16 // a new name
 	OpWrite                     // Off, Data
 	OpAllocate                  // Off, Len
-	OpSync                      //
+	OpSync                      // a file
 	OpRemove                    // a name
 	OpMkdir                     // durable at once, as FS.MkdirAll promises
-	OpSyncDir                   //
+	OpSyncDir                   // Path is the directory
 )
 
 // Kinds that are only logged.
