@@ -130,7 +130,7 @@ func (f *osFile) Allocate(off, n int64) error {
 	}
 	err = reserve(f.f, off, n)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = writeZeroes(f.f, max(off, old), off+n)
+		err = writeZeroes(f.f, old, off, off+n)
 	}
 	if err == nil {
 		return nil
@@ -172,9 +172,10 @@ func (f *osFile) UnlockRange(off, n int64) error {
 
 func (f *osFile) Close() error { return f.f.Close() }
 
-// writeZeroes extends f with zeroes from off to end. Only bytes past the old end
-// are written, since others may hold data.
-func writeZeroes(f *os.File, off, end int64) error {
+// writeZeroes extends f, of that size, with zeroes from off to end. Bytes before
+// the old end are left alone, since they may hold data.
+func writeZeroes(f *os.File, size, off, end int64) error {
+	off = max(off, size)
 	zeroes := make([]byte, max(0, min(end-off, zeroChunk)))
 	for off < end {
 		n, err := f.WriteAt(zeroes[:min(end-off, zeroChunk)], off)

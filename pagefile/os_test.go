@@ -132,17 +132,24 @@ func TestOSAllocate(t *testing.T) {
 }
 
 func TestOSAllocateByWriting(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a")
-	f := createFile(t, path).(*osFile)
-	const end = 2*zeroChunk + 17
-	if err := writeZeroes(f.f, 5, end); err != nil {
+	f := createFile(t, filepath.Join(t.TempDir(), "a")).(*osFile)
+	want := make([]byte, 2*zeroChunk+17)
+	copy(want[5:], "kept")
+	if _, err := f.WriteAt(want[5:9], 5); err != nil {
 		t.Fatal(err)
 	}
-	if size, err := f.Size(); size != end || err != nil {
-		t.Errorf("Size = %d, %v, want %d", size, err, end)
+	for _, off := range []int64{0, 6, 9} {
+		if err := writeZeroes(f.f, 9, off, int64(len(want))); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := writeZeroes(f.f, end, end-1); err != nil {
+	if err := writeZeroes(f.f, int64(len(want)), 0, 20); err != nil {
 		t.Errorf("nothing to write: %v", err)
+	}
+	got := make([]byte, len(want)+1)
+	n, err := f.ReadAt(got, 0)
+	if n != len(want) || err != io.EOF || !bytes.Equal(got[:n], want) {
+		t.Errorf("%d bytes, %v, want %d with %q kept", n, err, len(want), want[5:9])
 	}
 }
 
