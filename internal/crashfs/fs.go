@@ -101,6 +101,7 @@ func (t *tree) used() (n int64) {
 	return n
 }
 
+// OpenFile opens a file; flags are those that pagefile.FS names.
 func (s *FS) OpenFile(name string, flag int, _ os.FileMode) (pagefile.File, error) {
 	name = clean(name)
 	if flag&^(os.O_RDONLY|os.O_RDWR|os.O_CREATE|os.O_EXCL) != 0 {
@@ -157,6 +158,7 @@ func (s *FS) createLocked(name string, certain bool) *inode {
 	return in
 }
 
+// Remove takes a name away. The bytes stay while a handle is open.
 func (s *FS) Remove(name string) error {
 	name = clean(name)
 	if err := s.check(Op{Kind: OpRemove, Path: name}); err != nil {
@@ -178,6 +180,7 @@ func (s *FS) removeLocked(name string, certain bool) error {
 	return nil
 }
 
+// ReadDir returns the names in a directory, sorted.
 func (s *FS) ReadDir(dir string) ([]string, error) {
 	dir = clean(dir)
 	if err := s.check(Op{Kind: OpReadDir, Path: dir}); err != nil {
@@ -203,6 +206,7 @@ func (s *FS) ReadDir(dir string) ([]string, error) {
 	return names, nil
 }
 
+// MkdirAll makes directories, which no power cut takes away again.
 func (s *FS) MkdirAll(dir string, perm os.FileMode) error {
 	dir = clean(dir)
 	s.mu.RLock()
@@ -229,6 +233,7 @@ func (s *FS) MkdirAll(dir string, perm os.FileMode) error {
 	return nil
 }
 
+// SyncDir settles the names in a directory.
 func (s *FS) SyncDir(dir string) error {
 	dir = clean(dir)
 	covers := s.Ops()

@@ -190,6 +190,14 @@ func TestMapping(t *testing.T) {
 			t.Errorf("read past the mapping: %v", err)
 		}
 	})
+	t.Run("a read over the end of both is short", func(t *testing.T) {
+		whole, err := f.Map(3 * pageSize)
+		must(t, err)
+		defer whole.Close()
+		if n, err := whole.ReadAt(make([]byte, 10), 3*pageSize-4); n != 4 || err != io.EOF {
+			t.Errorf("ReadAt = %d, %v, want 4 and the end", n, err)
+		}
+	})
 	t.Run("truncation takes whole pages away", func(t *testing.T) {
 		must(t, s.TruncateFile("/f", pageSize+1))
 		if got, err := read(pageSize, 2); got != "b\x00" || err != nil {
