@@ -55,7 +55,7 @@ func NewImageWriter(f File, h ImageHeader, buckets []uint32) (*ImageWriter, erro
 	if err := f.Allocate(0, int64(next)*blockSize); err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	w.run = make([]byte, 0, min(imageRun, int(next)*blockSize))
+	w.run = make([]byte, 0, min(imageRun, next*blockSize))
 	return w, nil
 }
 

@@ -255,13 +255,6 @@ func (r *Record) append(b []byte) ([]byte, uint64) {
 	return binary.LittleEndian.AppendUint64(b, hash), hash
 }
 
-func append16(b []byte, words ...uint16) []byte {
-	for _, w := range words {
-		b = binary.LittleEndian.AppendUint16(b, w)
-	}
-	return b
-}
-
 // UnmarshalBinary reads the record that b begins with; b has at least its
 // padding, as a slot has. It aliases nothing. r changes only on success. The
 // error of a record of a newer version wraps ErrVersion.

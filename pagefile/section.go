@@ -320,10 +320,3 @@ func (s *Section) setData(meta, data []byte) {
 		s.Pieces[i].Bytes, data = data[:n:n], data[n:]
 	}
 }
-
-func append32(b []byte, words ...uint32) []byte {
-	for _, w := range words {
-		b = binary.LittleEndian.AppendUint32(b, w)
-	}
-	return b
-}

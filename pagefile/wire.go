@@ -12,6 +12,20 @@ func le64(b []byte, off int) uint64 { return binary.LittleEndian.Uint64(b[off:])
 func le32(b []byte, off int) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 func le16(b []byte, off int) uint16 { return binary.LittleEndian.Uint16(b[off:]) }
 
+func append16(b []byte, words ...uint16) []byte {
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint16(b, w)
+	}
+	return b
+}
+
+func append32(b []byte, words ...uint32) []byte {
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	return b
+}
+
 func appendWords(b []byte, words ...uint64) []byte {
 	for _, w := range words {
 		b = binary.LittleEndian.AppendUint64(b, w)
@@ -19,15 +33,10 @@ func appendWords(b []byte, words ...uint64) []byte {
 	return b
 }
 
-func appendZeroes(b []byte, n int) []byte {
-	for range n {
-		b = append(b, 0)
-	}
-	return b
-}
-
-// zeroes is what allZero compares with, longer than any gap but a file header's.
+// zeroes is longer than any gap in a structure.
 var zeroes [PageSize]byte
+
+func appendZeroes(b []byte, n int) []byte { return append(b, zeroes[:n]...) }
 
 func allZero(b []byte) bool {
 	for len(b) > 0 {
