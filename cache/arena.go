@@ -1,0 +1,28 @@
+package cache
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// An arena is one range of zeroed memory that Go's collector neither scans nor
+// counts. Its pages cost nothing until they are touched.
+type arena struct {
+	base unsafe.Pointer // aligned to 2 MiB where the size makes that worthwhile
+	size int
+	mem  []byte // what was allocated, for release
+}
+
+const hugePage = 2 << 20
+
+func (a *arena) bytes(off, n int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(a.base, off)), n)
+}
+
+// word addresses the 8 bytes at off, which is a multiple of 8.
+func (a *arena) word(off int) *uint64 {
+	return (*uint64)(unsafe.Add(a.base, off))
+}
+
+func (a *arena) load(off int) word     { return word(atomic.LoadUint64(a.word(off))) }
+func (a *arena) store(off int, w word) { atomic.StoreUint64(a.word(off), uint64(w)) }

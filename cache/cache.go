@@ -1,0 +1,249 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A Cache is a cache of byte strings. Create one with Open or OpenMemory.
+type Cache struct {
+	// Immutable after Open.
+	hash        hasher
+	shardShift  uint
+	shards      []*shard
+	segmentSize int
+	maxEntry    int
+	reserve     int // free frames that only the cleaner takes
+	frames      *frames
+	indexArena  *arena
+	large       *largeTable
+	opts        Options
+	log         *slog.Logger
+	pagePath    string // for errors
+	opened      uint64 // generation that Open took up; 0: none
+
+	clock   clock
+	numbers numberSource
+	closed  atomic.Bool
+	epoch   atomic.Uint64 // see cut.go
+	lost    atomic.Int64  // entries of the opened generation that are gone
+
+	// batches is held for reading while a batch runs, and for writing to advance
+	// the epoch. It is taken before any shard's lock.
+	batches sync.RWMutex
+
+	persist *persistence // nil for OpenMemory
+	stop    chan struct{}
+	running sync.WaitGroup // background goroutines
+}
+
+// OpenMemory returns a cache without files, for tests and read-only file systems.
+// Durability, Recovery and Schema are not used.
+func OpenMemory(opts *Options) (*Cache, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCache(&o, o.shape(), o.seed(), 1)
+	if err != nil {
+		return nil, err
+	}
+	c.start()
+	return c, nil
+}
+
+// newCache lays out memory for a geometry. opens is the directory's count of
+// opens, the upper half of every segment number of this process.
+func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, log: o.Logger, stop: make(chan struct{})}
+	c.hash.degenerate = o.hooks.hash
+	c.maxEntry = o.entryLimit(g)
+	c.shardShift = uint(8 - log2(g.shards))
+	c.clock.init(o.Clock)
+	c.numbers.last.Store(opens << 32)
+	count := int(o.MaxBytes / int64(g.segmentSize))
+	c.reserve = max(4, g.shards)
+	var err error
+	if c.frames, err = newFrames(count, g.segmentSize); err != nil {
+		return nil, err
+	}
+	stride := g.baseBuckets * maxGrowth * bucketSize
+	if c.indexArena, err = newArena(g.shards * stride); err != nil {
+		c.frames.arena.release()
+		return nil, err
+	}
+	c.large = newLargeTable(count)
+	for i := range g.shards {
+		c.shards = append(c.shards, c.newShard(i, g, i*stride))
+	}
+	runtime.AddCleanup(c, func(a [2]*arena) { a[0].release(); a[1].release() }, [2]*arena{c.frames.arena, c.indexArena})
+	return c, nil
+}
+
+func (c *Cache) newShard(id int, g geometry, indexOff int) *shard {
+	ring := ringSize(c.frames.count, g)
+	units := g.segmentSize / unitSize
+	s := &shard{
+		cache: c, id: id, frames: c.frames, large: c.large, numbers: &c.numbers,
+		segments: make([]segment, queues*ring), segmentSize: g.segmentSize,
+		unitBits: uint(log2(units)), unitMask: uint64(units - 1),
+		ringBits: uint(log2(ring)), ringMask: ring - 1,
+	}
+	s.index.init(c.indexArena, indexOff, g.baseBuckets, g.baseBuckets)
+	return s
+}
+
+func log2(n int) int {
+	b := 0
+	for 1<<b < n {
+		b++
+	}
+	return b
+}
+
+func (c *Cache) shardOf(hash uint64) *shard { return c.shards[shardOf(hash)>>c.shardShift] }
+
+// now is cache time in milliseconds.
+func (c *Cache) now() int64 { return c.clock.now() }
+
+// start launches what runs beside the callers.
+func (c *Cache) start() {
+	c.running.Add(1)
+	go c.tick()
+}
+
+// tick keeps the coarse clock, and frames ready for who opens a segment.
+func (c *Cache) tick() {
+	defer c.running.Done()
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-t.C:
+			c.clock.tick()
+			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
+			}
+		}
+	}
+}
+
+// Flush makes every write that returned before the call part of a durable
+// generation and returns its number. If ctx ends first it returns ctx.Err(); the
+// generation may still come. Without files it returns 0 and nil.
+func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
+	if c.closed.Load() {
+		return 0, ErrClosed
+	}
+	if c.persist == nil {
+		return 0, nil
+	}
+	return c.persist.dumper.Flush(ctx)
+}
+
+// Health is nil while the cache persists normally, else why it does not:
+// ErrNoSpace, ErrNoMmap, or the last flush error. The cache serves in every case.
+func (c *Cache) Health() error {
+	if c.persist == nil {
+		return nil
+	}
+	return c.persist.health()
+}
+
+// Close is Shutdown bounded by Options.CloseTimeout.
+func (c *Cache) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.opts.CloseTimeout)
+	defer cancel()
+	return c.Shutdown(ctx)
+}
+
+// Shutdown stops background work, writes a last generation, waits for running
+// Views and releases the directory. If ctx ends first it returns an error that
+// wraps ctx.Err(), and the previous generation stays the newest. Close and
+// Shutdown may be called again and then return nil. Afterwards every Get misses
+// and every write returns ErrClosed.
+func (c *Cache) Shutdown(ctx context.Context) error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	close(c.stop)
+	var err error
+	if c.persist != nil {
+		err = c.persist.close(ctx)
+	}
+	c.running.Wait()
+	c.retireAll()
+	if werr := c.awaitViews(ctx); err == nil {
+		err = werr
+	}
+	if c.persist != nil {
+		c.persist.release()
+	}
+	return err
+}
+
+// retireAll takes every segment out of readers' sight. A Get that is under way
+// finds another number when it has copied, and then nothing.
+func (c *Cache) retireAll() {
+	for _, s := range c.shards {
+		s.mu.Lock()
+		s.shut = true
+		s.lazy.Store(nil)
+		s.sweepIndexLocked()
+		for i := range s.segments {
+			s.segments[i].retire()
+		}
+		s.mu.Unlock()
+	}
+	for i := range c.large.entries {
+		c.large.entries[i].retire()
+	}
+}
+
+// sweepIndexLocked empties the index of a cache that is closed.
+func (s *shard) sweepIndexLocked() {
+	for slot := range s.index.buckets() * bucketSlots {
+		if s.index.load(slot) != 0 {
+			s.index.store(slot, 0)
+		}
+	}
+}
+
+// awaitViews waits for pinned frames, then gives the memory back. Addresses stay
+// reserved until nobody can reach the Cache, so that a late reader meets zeroes.
+func (c *Cache) awaitViews(ctx context.Context) error {
+	for frame := range c.frames.pins {
+		for c.frames.pins[frame].Load() != 0 {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("cache: close: a View is still running: %w", ctx.Err())
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	c.frames.arena.clear()
+	c.indexArena.clear()
+	return nil
+}
+
+// foundDamage notes bytes that could not be proved.
+func (c *Cache) foundDamage(err error) {
+	if c.persist != nil {
+		c.persist.damaged(err)
+	}
+}
+
+// hooks let this package's tests reach what no option should.
+type hooks struct {
+	hash func(key []byte) uint64
+	fs   pagefile.FS
+	seed uint64
+}

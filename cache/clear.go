@@ -1,0 +1,68 @@
+package cache
+
+// Clear removes everything; it returns when no Get can find what was there. No
+// cut falls into it, so a generation has all of it or nothing.
+func (c *Cache) Clear() error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	c.batches.RLock()
+	defer c.batches.RUnlock()
+	for _, s := range c.shards {
+		s.clear()
+	}
+	return nil
+}
+
+// clear sets head to tail in each queue, then sweeps the index, and only then
+// gives back the segments that lie before head: a dead word never meets another
+// segment's bytes. // I13
+func (s *shard) clear() {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	var heads, tails [queues]uint64
+	s.lock()
+	for q := range s.queues {
+		qu := &s.queues[q]
+		heads[q], tails[q] = qu.head, qu.tail
+		qu.head = qu.tail
+	}
+	s.unlock()
+	s.sweep(func(slot uint32, w word) {
+		q := w.queue()
+		if w.within(heads[q], tails[q]) {
+			s.index.store(slot, 0) // head says it, not the journal
+			s.clearedLocked(w, heads[q])
+		}
+	})
+	s.lock()
+	defer s.unlock()
+	for q := range s.queues {
+		s.dropSegmentsLocked(uint8(q), s.seqOf(heads[q]), s.seqOf(tails[q]))
+	}
+}
+
+// clearedLocked ends an entry that Clear swept. head is its queue's from before.
+func (s *shard) clearedLocked(w word, head uint64) {
+	pos := head + uint64((w.pos()-uint32(head))&posMask)
+	if s.lazy.Load() != nil && !s.presentLocked(w.queue(), pos) {
+		s.accountLocked(w.queue(), -1, -s.live.Load()/max(s.entries.Load(), 1))
+		return
+	}
+	h := readHeader(s.recordAt(w.queue(), pos))
+	s.dropLocked(w.queue(), h.size(s.segmentSize))
+	if h.large() {
+		s.retireListLocked(w.queue(), listOf(s.recordAt(w.queue(), pos), h, s.segmentSize))
+	}
+}
+
+// dropSegmentsLocked gives back segments [from, to) of a queue; no word points
+// into them.
+func (s *shard) dropSegmentsLocked(q uint8, from, to uint64) {
+	for seq := from; seq < to; seq++ {
+		if seg := s.segmentAt(q, s.startOf(seq)); seg.number.Load() != 0 {
+			s.frames.give(seg.retire())
+			s.used.Add(-1)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package cache
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A clock tells cache time: milliseconds since 2020. It is anchored at Open to
+// the wall clock, or to what the directory last saw if that is later, and then
+// follows the monotonic clock. So it never runs backwards, and after the wall
+// clock went back nothing lives longer than its TTL from now.
+type clock struct {
+	coarse atomic.Int64 // refreshed by tick
+	source func() time.Time
+	manual bool // Options.Clock: read at every use
+	anchor int64
+	start  time.Time
+}
+
+const (
+	// tickEvery is the coarse clock's step. An entry may be served that much
+	// longer than its TTL.
+	tickEvery = 5 * time.Millisecond
+	epoch2020 = 1577836800000 // Unix milliseconds of 2020-01-01
+)
+
+func (k *clock) init(source func() time.Time) {
+	k.source, k.manual = source, source != nil
+	if source == nil {
+		k.source = time.Now
+	}
+	k.start = k.source()
+	k.anchor = toCacheTime(k.start)
+	k.tick()
+}
+
+// notBefore moves the anchor to what the directory has already seen.
+func (k *clock) notBefore(ms int64) {
+	if ms > k.anchor {
+		k.anchor = ms
+	}
+	k.tick()
+}
+
+func (k *clock) tick() int64 {
+	now := k.anchor + max(k.source().Sub(k.start).Milliseconds(), 0)
+	for {
+		old := k.coarse.Load()
+		if old >= now {
+			return old
+		}
+		if k.coarse.CompareAndSwap(old, now) {
+			return now
+		}
+	}
+}
+
+func (k *clock) now() int64 {
+	if k.manual {
+		return k.tick()
+	}
+	return k.coarse.Load()
+}
+
+func toCacheTime(t time.Time) int64    { return max(t.UnixMilli()-epoch2020, 1) }
+func fromCacheTime(ms int64) time.Time { return time.UnixMilli(ms + epoch2020) }

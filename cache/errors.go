@@ -1,0 +1,43 @@
+package cache
+
+import (
+	"errors"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// Errors that callers of a method meet. Test with errors.Is.
+var (
+	// ErrNotFound is what View returns on a miss.
+	ErrNotFound = errors.New("cache: not found")
+	// ErrClosed is returned by methods called after Close or Shutdown.
+	ErrClosed = errors.New("cache: closed")
+	// ErrTooLarge is returned for an entry over Options.MaxEntryBytes.
+	ErrTooLarge = errors.New("cache: entry too large")
+	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
+	ErrKeySize = errors.New("cache: key size")
+	// ErrSchema is the Reason of a cold start over a directory that was written
+	// under another Schema.
+	ErrSchema = errors.New("cache: schema mismatch")
+)
+
+// Errors that arise in the files; the values are package pagefile's.
+var (
+	// ErrLocked means that another process, or another Cache of this one, holds
+	// the directory. The detail is in a *LockError.
+	ErrLocked = pagefile.ErrLocked
+	// ErrCorrupt means that a page failed verification. The detail is in a
+	// *CorruptionError.
+	ErrCorrupt = pagefile.ErrCorrupt
+	// ErrNoSpace means that the device is full: persistence is paused, serving
+	// goes on.
+	ErrNoSpace = pagefile.ErrNoSpace
+	// ErrNoMmap means that the platform or file system cannot map files.
+	ErrNoMmap = pagefile.ErrNoMmap
+)
+
+// A LockError names the holder of the directory lock. It wraps ErrLocked.
+type LockError = pagefile.LockError
+
+// A CorruptionError locates a page that failed verification. It wraps ErrCorrupt.
+type CorruptionError = pagefile.CorruptionError

@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync/atomic"
+)
+
+// The order of a read, without a lock:
+//
+//	slot · the segment's number · the slot again, unchanged · base · bounds ·
+//	key · copy · number and base again, else start over
+//
+// The slot was seen unchanged after the number was read, so at that moment the
+// word was live, and its record lay in the segment which had the ring's entry
+// then (I13: a word never outlives its record). The number is the same after the
+// copy and numbers never repeat, so the entry belonged to that segment all the
+// while, its frame was its own, and what was copied is the record. Every other
+// history fails one of the checks. Until they are passed the bytes may be
+// anything: they are used for bounded comparisons and copies only.
+//
+// A frame is recycled by a writer that stores number 0, loads it once and only
+// then writes; on arm64 the fence holds the reader's copy before its last check.
+// Go's memory model does not cover a plain load that races with a plain store; it
+// promises no more than that such a load sees some bytes, which is all that is
+// asked. Under the race detector readers pin frames instead.
+
+type outcome uint8
+
+const (
+	hit     outcome = iota
+	miss            // this slot, or this key, is not it
+	changed         // somebody wrote meanwhile: start over
+	absent          // a page is not in memory yet: load it, then start over
+	broken          // bytes that we did not write
+)
+
+// A ref is a record whose key matched, and what proves that it still stands.
+type ref struct {
+	seg    *segment
+	number uint64
+	rec    []byte // from the record to the end of its segment
+	head   header
+	frame  uint32
+	w      word
+	slot   *uint64
+}
+
+// holds is the last check. Everything read through r before it is proved by it.
+func (r *ref) holds() bool {
+	loadFence()
+	return r.seg.number.Load() == r.number && r.seg.frame.Load() == r.frame
+}
+
+// find looks key up. A hit's ref has still to hold after what is read through it.
+func (s *shard) find(key []byte, hash uint64) (r ref, o outcome) {
+	tag := word(tagOf(hash)) << tagShift
+	for {
+		version := s.index.version.Load()
+		a, b := s.index.candidates(hash, uint32(version))
+		if lazy := s.lazy.Load(); lazy != nil && !(lazy.hasBucket(a) && lazy.hasBucket(b)) {
+			return r, absent
+		}
+		if r, o = s.findIn(a, tag, key); o == miss {
+			r, o = s.findIn(b, tag, key)
+		}
+		switch {
+		case o == changed, o == miss && s.index.version.Load() != version:
+			continue
+		}
+		return r, o
+	}
+}
+
+// findIn looks through one bucket.
+func (s *shard) findIn(bucket uint32, tag word, key []byte) (r ref, o outcome) {
+	for i := uint32(0); i < bucketSlots; i++ {
+		slot := s.index.slot(bucket*bucketSlots + i)
+		w := word(atomic.LoadUint64(slot))
+		if w&tagMask != tag {
+			continue
+		}
+		if r, o = s.read(slot, w, key); o != miss {
+			return r, o
+		}
+	}
+	return r, miss
+}
+
+// read follows one slot word to its record and compares the key.
+func (s *shard) read(slot *uint64, w word, key []byte) (r ref, o outcome) {
+	seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
+	number := seg.number.Load()
+	if (word(atomic.LoadUint64(slot))^w)&^freqMask != 0 {
+		return r, changed
+	}
+	if number == 0 {
+		return r, miss // emptied by Clear, its words not swept yet
+	}
+	frame := seg.frame.Load()
+	off := int(w.pos()&uint32(s.unitMask)) * unitSize
+	if s.lazy.Load() != nil && !seg.has(off, headerSize) {
+		return r, absent
+	}
+	r = ref{seg: seg, number: number, frame: frame, w: w, slot: slot}
+	if racing {
+		return s.readPinned(r, off, key)
+	}
+	r.rec = s.frames.bytes(frame)[off:]
+	return s.compare(r, off, key)
+}
+
+// compare takes the header once and judges by it: the record's bounds, its
+// pages, its key.
+func (s *shard) compare(r ref, off int, key []byte) (ref, outcome) {
+	r.head = readHeader(r.rec)
+	same := false
+	if r.head.keyLen() == len(key) {
+		n := headerSize + r.head.bodyLen(s.segmentSize)
+		if n <= len(r.rec) {
+			if s.lazy.Load() != nil && !r.seg.has(off, n) {
+				if !r.holds() {
+					return r, changed
+				}
+				return r, absent
+			}
+			same = bytes.Equal(r.rec[headerSize:headerSize+len(key)], key)
+		}
+	}
+	switch {
+	case !r.holds():
+		return r, changed
+	case !same:
+		return r, miss
+	}
+	return r, hit
+}
+
+// has reports whether the pages of [off, off+n) are in the frame.
+func (s *segment) has(off, n int) bool {
+	bits := pageBits(off, n)
+	return s.present.Load()&bits == bits
+}
+
+// readPinned copies the record while its frame is pinned, so that the race
+// detector finds the order that it asks for.
+func (s *shard) readPinned(r ref, off int, key []byte) (ref, outcome) {
+	s.frames.pins[r.frame].Add(1)
+	defer s.frames.pins[r.frame].Add(^uint32(0))
+	if !r.holds() {
+		return r, changed
+	}
+	b := s.frames.bytes(r.frame)[off:]
+	h := readHeader(b)
+	n := min(headerSize+h.bodyLen(s.segmentSize), len(b))
+	if !r.seg.has(off, n) {
+		return r, absent
+	}
+	r.rec = append(make([]byte, 0, len(b)), b[:n]...)[:len(b)]
+	return s.compare(r, off, key)
+}
+
+// Get returns a copy of the value. It never waits for a lock, and for a disk
+// only on the first touch of a page after Open.
+func (c *Cache) Get(key []byte) (value []byte, ok bool) {
+	return c.AppendGet(nil, key)
+}
+
+// AppendGet appends the value to dst. It does not allocate if dst has room. On a
+// miss it returns dst.
+func (c *Cache) AppendGet(dst, key []byte) (value []byte, ok bool) {
+	hash := c.hash.sum(key)
+	return c.shardOf(hash).get(dst, key, hash)
+}
+
+func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
+	for {
+		r, o := s.find(key, hash)
+		if o == hit {
+			if r.head.expired(s.cache.now()) {
+				s.stats.expired.Add(1)
+				o = miss
+			} else if value, o = s.copyValue(dst, &r); o == hit {
+				s.stats.hits.Add(1)
+				return value, true
+			}
+		}
+		switch o {
+		case absent:
+			s.loadFor(key, hash)
+		case miss:
+			s.stats.misses.Add(1)
+			return dst, false
+		}
+	}
+}
+
+// copyValue appends the value of r to dst. The header was proved when the key
+// matched, so its length may be allocated.
+func (s *shard) copyValue(dst []byte, r *ref) ([]byte, outcome) {
+	n := r.head.valueLen()
+	if cap(dst)-len(dst) < n {
+		dst = append(make([]byte, 0, len(dst)+n), dst...)
+	}
+	out := dst[len(dst) : len(dst)+n]
+	body := r.rec[headerSize+r.head.keyLen():]
+	if r.head.large() {
+		if o := s.copyLarge(out, body, r); o != hit {
+			return dst, o
+		}
+	} else {
+		copy(out, body)
+	}
+	if !r.holds() {
+		return dst, changed
+	}
+	return dst[:len(dst)+n], hit
+}
+
+// copyLarge copies a large value out of its segments and rechecks every number.
+// The record's slot is cleared before its segments are retired: a number that is
+// gone under a slot that stands was lost with a damaged file.
+func (s *shard) copyLarge(out, list []byte, r *ref) outcome {
+	own, _ := r.head.layout(s.segmentSize)
+	for ; own > 0; own-- {
+		number := binary.LittleEndian.Uint64(list)
+		n := min(len(out), s.segmentSize)
+		seg := s.large.at(number)
+		if s.lazy.Load() != nil && seg.number.Load() == number && !seg.has(0, n) {
+			return absent
+		}
+		if !s.copySegment(seg, number, 0, out[:n]) {
+			if r.holds() && (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
+				return miss
+			}
+			return changed
+		}
+		out, list = out[n:], list[8:]
+	}
+	copy(out, list)
+	return hit
+}
+
+// copySegment copies bytes of a segment if it has this number before and after.
+func (s *shard) copySegment(seg *segment, number uint64, off int, dst []byte) bool {
+	r := ref{seg: seg, number: number, frame: seg.frame.Load()}
+	if racing {
+		s.frames.pins[r.frame].Add(1)
+		defer s.frames.pins[r.frame].Add(^uint32(0))
+		if !r.holds() {
+			return false
+		}
+	}
+	copy(dst, s.frames.bytes(r.frame)[off:])
+	return r.holds()
+}

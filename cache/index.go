@@ -1,0 +1,210 @@
+package cache
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+)
+
+// The index of a shard: 64-byte buckets of eight slots, grown by linear hashing
+// (Litwin, 1980) bucket by bucket. A key has two candidate buckets; the emptier
+// takes it. The hash gives the base bucket, the tag's upper six bits the rest of
+// the number, so a bucket is split without reading a key, and the tag's other
+// bits lead from one candidate to the other.
+//
+// Where both candidates are full, one entry of the sixteen moves to its other
+// candidate (cuckoo hashing, Pagh and Rodler, 2001, a few steps at most). A reader
+// may miss an entry on its way, by growth or by such a move; version tells it so.
+type index struct {
+	base     unsafe.Pointer
+	baseMask uint32 // base buckets - 1
+	limit    uint32 // buckets at most
+	// version is moves<<32 | buckets. It changes after the entry stands in its
+	// new place and before its old one is cleared.
+	version atomic.Uint64
+}
+
+const (
+	bucketSlots  = 8
+	bucketSize   = 64
+	growthBits   = 6
+	maxGrowth    = 1 << growthBits
+	baseMin      = 64      // buckets
+	baseMax      = 1 << 26 // buckets
+	bytesPerBase = 16 << 10
+	// A split is due above this load: buckets that wait for their split then still
+	// take what comes.
+	loadNum, loadDen = 7, 10
+	moveDepth        = 2
+)
+
+func (x *index) init(a *arena, off, baseBuckets, buckets int) {
+	x.base = unsafe.Add(a.base, off)
+	x.baseMask = uint32(baseBuckets - 1)
+	x.limit = uint32(baseBuckets) * maxGrowth
+	x.version.Store(uint64(buckets))
+}
+
+func (x *index) buckets() uint32 { return uint32(x.version.Load()) }
+
+// locate gives the bucket of a full bucket number while the index has n of them.
+func locate(full, n uint32) uint32 {
+	mask := uint32(1)<<bits.Len32(n) - 1
+	if full &= mask; full >= n {
+		full &= mask >> 1
+	}
+	return full
+}
+
+// fullNumber is the bucket number of (base, tag) in an index grown to its limit.
+// Odd base buckets take the complement of the tag's upper bits, and a key's
+// candidates differ in parity: so while half of the index waits for its split,
+// each key has one candidate in the roomier half.
+func (x *index) fullNumber(base, tag uint32) uint32 {
+	extension := tag >> (tagBits - growthBits)
+	extension ^= -(base & 1) & (maxGrowth - 1)
+	return base | extension*(x.baseMask+1)
+}
+
+// other leads from one candidate's base bucket to the other's, and back.
+func (x *index) other(base, tag uint32) uint32 {
+	return base ^ (tag*0x9e3779b1>>7|1)&x.baseMask
+}
+
+// candidates are the two buckets of a hash while the index has n.
+func (x *index) candidates(hash uint64, n uint32) (a, b uint32) {
+	base, tag := homeOf(hash)&x.baseMask, tagOf(hash)
+	return locate(x.fullNumber(base, tag), n), locate(x.fullNumber(x.other(base, tag), tag), n)
+}
+
+// otherBucket is the other candidate of the word that lies in bucket b.
+func (x *index) otherBucket(b uint32, w word, n uint32) uint32 {
+	return locate(x.fullNumber(x.other(b&x.baseMask, w.tag()), w.tag()), n)
+}
+
+func (x *index) slot(slot uint32) *uint64 {
+	return (*uint64)(unsafe.Add(x.base, uintptr(slot)*8))
+}
+
+func (x *index) load(slot uint32) word { return word(atomic.LoadUint64(x.slot(slot))) }
+
+func (x *index) store(slot uint32, w word) { atomic.StoreUint64(x.slot(slot), uint64(w)) }
+
+// emptySlot finds room in bucket b and counts what is taken.
+func (x *index) emptySlot(b uint32) (slot uint32, taken int, ok bool) {
+	for i := uint32(0); i < bucketSlots; i++ {
+		switch {
+		case x.load(b*bucketSlots+i) != 0:
+			taken++
+		case !ok:
+			slot, ok = b*bucketSlots+i, true
+		}
+	}
+	return slot, taken, ok
+}
+
+// roomLocked returns an empty slot for a key with this hash: in the emptier of
+// its candidates, else by moving one of the sixteen away. ok is false if there
+// is none, or an index page that a move would need is not in memory.
+func (s *shard) roomLocked(hash uint64) (slot uint32, ok bool) {
+	n := s.index.buckets()
+	a, b := s.index.candidates(hash, n)
+	slotA, takenA, okA := s.index.emptySlot(a)
+	slotB, takenB, okB := s.index.emptySlot(b)
+	switch {
+	case okA && (!okB || takenA <= takenB):
+		return slotA, true
+	case okB:
+		return slotB, true
+	}
+	if s.sweeping {
+		return 0, false // see sweep.go
+	}
+	if slot, ok = s.vacateLocked(a, moveDepth); !ok {
+		slot, ok = s.vacateLocked(b, moveDepth)
+	}
+	return slot, ok
+}
+
+// vacateLocked empties a slot of a full bucket by moving its entry to its other
+// candidate, where depth more moves may make room first.
+func (s *shard) vacateLocked(bucket uint32, depth int) (slot uint32, ok bool) {
+	n := s.index.buckets()
+	for deeper := false; ; deeper = true {
+		for i := uint32(0); i < bucketSlots; i++ {
+			from := bucket*bucketSlots + i
+			w := s.index.load(from)
+			other := s.index.otherBucket(bucket, w, n)
+			if w == 0 || other == bucket || !s.indexLoaded(other) {
+				continue
+			}
+			to, _, free := s.index.emptySlot(other)
+			if !free && deeper {
+				to, free = s.vacateLocked(other, depth-1)
+			}
+			if free && s.index.load(from) == w {
+				s.moveSlotLocked(from, to, w, 1<<32)
+				return from, true
+			}
+		}
+		if deeper || depth == 0 {
+			return 0, false
+		}
+	}
+}
+
+// moveSlotLocked moves a word to an empty slot of a bucket where readers look
+// for it as well, or will once version has grown by step.
+func (s *shard) moveSlotLocked(from, to uint32, w word, step uint64) {
+	s.putLocked(to, w)
+	s.index.version.Add(step)
+	s.putLocked(from, 0)
+}
+
+// growLocked splits buckets until the index is under its load again, at most
+// limit of them.
+func (s *shard) growLocked(limit int) (split int) {
+	for split < limit {
+		n := s.index.buckets()
+		if s.count()*loadDen <= int(n)*bucketSlots*loadNum || !s.splitLocked() {
+			break
+		}
+		split++
+	}
+	return split
+}
+
+// splitLocked divides the next bucket: the words whose next bit of the tag is
+// set go to the new bucket at the end. They are stored there, then the split
+// pointer shows the bucket, then the old slots are cleared: all journaled.
+func (s *shard) splitLocked() bool {
+	n := s.index.buckets()
+	from := n &^ (1 << (bits.Len32(n) - 1))
+	if n >= s.index.limit || !s.indexLoaded(from) {
+		return false
+	}
+	var moved [bucketSlots]uint32
+	count := 0
+	for i := uint32(0); i < bucketSlots; i++ {
+		slot := from*bucketSlots + i
+		w := s.index.load(slot)
+		if w == 0 || locate(s.index.fullNumber(from&s.index.baseMask, w.tag()), n+1) != n {
+			continue
+		}
+		s.putLocked(n*bucketSlots+uint32(count), w)
+		moved[count] = slot
+		count++
+	}
+	s.index.version.Add(1)
+	for _, slot := range moved[:count] {
+		s.putLocked(slot, 0)
+	}
+	return true
+}
+
+// putLocked is the one way a slot changes, but for eviction: stored, and written
+// to the journal. A MemoryOnly entry is 0 in the journal. // I5
+func (s *shard) putLocked(slot uint32, w word) {
+	s.index.store(slot, w)
+	s.journal.append(slot, w.onFile())
+}

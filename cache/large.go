@@ -1,0 +1,157 @@
+package cache
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+)
+
+// Large values lie in segments of their own, which a record in a queue lists by
+// number. largeTable finds such a segment: entry number modulo the table's size,
+// and a number is only given out while its entry is free.
+type largeTable struct {
+	mask    uint64
+	entries []segment
+
+	mu sync.Mutex // orders who claims entries
+}
+
+// A numberSource gives out segment numbers, which never repeat: the directory's
+// count of opens in the upper half.
+type numberSource struct{ last atomic.Uint64 }
+
+func (n *numberSource) next() uint64 { return n.last.Add(1) }
+
+// A bornSegment is a large segment that was published: its number and the units
+// in use.
+type bornSegment struct {
+	number uint64
+	fill   uint32
+}
+
+func newLargeTable(frames int) *largeTable {
+	size := 1
+	for size < 2*frames {
+		size <<= 1
+	}
+	return &largeTable{mask: uint64(size - 1), entries: make([]segment, size)}
+}
+
+func (t *largeTable) at(number uint64) *segment { return &t.entries[number&t.mask] }
+
+// claim publishes a new large segment over frame. Nobody knows its number yet.
+func (t *largeTable) claim(numbers *numberSource, frame uint32, units int) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		number := numbers.next()
+		if seg := t.at(number); seg.number.Load() == 0 {
+			seg.open(number, frame, allPages)
+			seg.fill.Store(uint32(units))
+			return number
+		}
+	}
+}
+
+// place publishes a recovered segment under the number that it has; false if the
+// table is smaller than the one it came from and the entry is taken.
+func (t *largeTable) place(number uint64, frame uint32, fill uint32, present uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seg := t.at(number)
+	if seg.number.Load() != 0 {
+		return false
+	}
+	seg.open(number, frame, present)
+	seg.fill.Store(fill)
+	return true
+}
+
+// fillLarge copies the first part of value into own segments, outside every
+// lock, and returns the record's body: their list and the rest. ok is false if
+// there are not enough frames; nothing is kept then.
+func (c *Cache) fillLarge(value []byte, own int) (body []byte, ok bool) {
+	body = make([]byte, 0, 8*own+max(len(value)-own*c.segmentSize, 0))
+	for range own {
+		frame, ok := c.takeFrame()
+		if !ok {
+			c.freeLarge(body)
+			return nil, false
+		}
+		n := min(len(value), c.segmentSize)
+		b := c.frames.bytes(frame)
+		copy(b, value[:n])
+		clear(b[n : (n+pageSize-1)&^(pageSize-1)])
+		number := c.large.claim(&c.numbers, frame, (n+unitSize-1)/unitSize)
+		body = binary.LittleEndian.AppendUint64(body, number)
+		value = value[n:]
+	}
+	return append(body, value...), true
+}
+
+// freeLarge gives back segments that no record lists.
+func (c *Cache) freeLarge(list []byte) {
+	for ; len(list) >= 8; list = list[8:] {
+		c.frames.give(c.large.at(binary.LittleEndian.Uint64(list)).retire())
+	}
+}
+
+// bearLocked tells the next cut of segments that are published with the record
+// that lists them.
+func (s *shard) bearLocked(q uint8, list []byte) {
+	s.used.Add(int64(len(list) / 8))
+	if q >= fileQueues || s.journal.limit == 0 {
+		return
+	}
+	for ; len(list) >= 8; list = list[8:] {
+		n := binary.LittleEndian.Uint64(list)
+		s.born = append(s.born, bornSegment{n, s.large.at(n).fill.Load()})
+	}
+}
+
+// retireLargeLocked frees the segments of a large value whose record ends. The
+// record's slot was cleared or overwritten before, in the same critical section;
+// a reader in between sees that a number changed and starts over. // I13
+func (s *shard) retireLargeLocked(w word, h header) {
+	s.retireListLocked(w.queue(), listOf(s.recordAt(w.queue(), s.positionLocked(w)), h, s.segmentSize))
+}
+
+// retireListLocked frees the segments that a list of queue q names.
+func (s *shard) retireListLocked(q uint8, list []byte) {
+	for ; len(list) >= 8; list = list[8:] {
+		n := binary.LittleEndian.Uint64(list)
+		seg := s.large.at(n)
+		if seg.number.Load() != n {
+			continue // lost with a damaged file
+		}
+		s.frames.give(seg.retire())
+		s.used.Add(-1)
+		if q < fileQueues && s.journal.limit != 0 && !s.unbearLocked(n) {
+			s.died = append(s.died, n)
+		}
+	}
+}
+
+// unbearLocked forgets a birth that no cut has seen, so that what is noted
+// between two cuts is bounded by the segments there are.
+func (s *shard) unbearLocked(number uint64) bool {
+	for i := len(s.born) - 1; i >= 0; i-- {
+		if s.born[i].number == number {
+			s.born = append(s.born[:i], s.born[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// listOf is the list of numbers in a large value's record; empty if the record
+// does not fit where it is said to lie.
+func listOf(rec []byte, h header, segmentSize int) []byte {
+	from := headerSize + h.keyLen()
+	own, _ := h.layout(segmentSize)
+	to := from + 8*own
+	if !h.large() || to > len(rec) {
+		return nil
+	}
+	return rec[from:to]
+}

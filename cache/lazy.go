@@ -1,0 +1,338 @@
+package cache
+
+import (
+	"encoding/binary"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A lazyShard is what a shard still has in files only: index blocks of the image,
+// and pages of the segments that Open found. Whoever needs one of them reads and
+// verifies it outside every lock and then, under the shard's lock, copies it into
+// memory if it is still wanted. // I3, I7
+//
+// A journal's store leaves a mark in its slot, also when it empties it; a block
+// that is read later fills only unmarked slots, with words that lie in their
+// queue, as it was at the opened cut and as it is now, and whose segment stands.
+type lazyShard struct {
+	image   imageReader
+	buckets uint32          // that the image holds; those beyond were empty
+	loaded  []atomic.Uint64 // a bit an index block
+	left    atomic.Int64    // index blocks not loaded
+
+	pages   io.ReaderAt
+	sources []source
+	// byNumber finds a source; immutable after Open.
+	byNumber map[uint64]int32
+
+	// Guarded by the shard's mu.
+	marks   []uint64 // a bit a slot of the image's buckets
+	opened  [fileQueues]queue
+	missing int64 // entries of the opened cut that have not been met yet
+	settled bool  // missing has been taken from the gauges
+}
+
+type imageReader interface {
+	IndexBlock(shard, block int, dst *[pagefile.ImagePayload]byte) error
+	Sums(entry int, dst []uint64) error
+}
+
+// A source is where a recovered segment's pages lie.
+type source struct {
+	number uint64
+	q      uint8
+	seq    uint64
+	place  int64 // offset in the page file, -1: none
+	entry  int   // in the image's table of checksums, -1: none
+	sums   []uint64
+	once   sync.Once     // fetches sums from the image
+	bad    atomic.Uint64 // pages that cannot be had
+}
+
+const bucketsPerBlock = pagefile.ImagePayload / bucketSize
+
+func (l *lazyShard) blockLoaded(block uint32) bool {
+	return l.loaded[block/64].Load()&(1<<(block%64)) != 0
+}
+
+// hasBucket reports whether bucket b is in memory.
+func (l *lazyShard) hasBucket(b uint32) bool {
+	return b >= l.buckets || l.left.Load() == 0 || l.blockLoaded(b/bucketsPerBlock)
+}
+
+func (s *shard) indexLoaded(b uint32) bool {
+	l := s.lazy.Load()
+	return l == nil || l.hasBucket(b)
+}
+
+// presentLocked reports whether the whole record at pos is in memory.
+func (s *shard) presentLocked(q uint8, pos uint64) bool {
+	seg := s.segmentAt(q, pos)
+	off := s.offsetOf(pos)
+	if !seg.has(off, headerSize) {
+		return false
+	}
+	n := readHeader(s.recordAt(q, pos)).units(s.segmentSize) * unitSize
+	return seg.has(off, min(n, s.segmentSize-off))
+}
+
+func (s *shard) recordPresentLocked(w word) bool {
+	return s.presentLocked(w.queue(), s.positionLocked(w))
+}
+
+// loadFor brings in what a look-up of key needs next, or forgets an entry whose
+// page cannot be had. Each call makes progress; the caller starts over.
+func (s *shard) loadFor(key []byte, hash uint64) {
+	l := s.lazy.Load()
+	if l == nil {
+		return
+	}
+	a, b := s.index.candidates(hash, s.index.buckets())
+	for _, bucket := range [2]uint32{a, b} {
+		if !l.hasBucket(bucket) {
+			s.loadBlock(l, bucket/bucketsPerBlock)
+			return
+		}
+	}
+	s.lock()
+	slot, w, need, ok := s.absentLocked(a, b, tagOf(hash))
+	s.unlock()
+	if !ok {
+		return
+	}
+	if !s.loadPages(l, need) {
+		s.lock()
+		defer s.unlock()
+		if s.index.load(slot)&^freqMask == w&^freqMask {
+			s.loseLocked(slot, w)
+		}
+	}
+}
+
+// A want names pages of a segment.
+type want struct {
+	seg    *segment
+	number uint64
+	bits   uint64
+}
+
+// absentLocked finds a word of the tag whose record, or whose large segments, are
+// not in memory.
+func (s *shard) absentLocked(a, b, tag uint32) (slot uint32, w word, need want, ok bool) {
+	for _, bucket := range [2]uint32{a, b} {
+		for i := uint32(0); i < bucketSlots; i++ {
+			slot = bucket*bucketSlots + i
+			if w = s.index.load(slot); w == 0 || w.tag() != tag {
+				continue
+			}
+			if need, ok = s.wantLocked(w); ok {
+				return slot, w, need, true
+			}
+		}
+	}
+	return 0, 0, need, false
+}
+
+// wantLocked says which pages of a word's entry are missing, if any.
+func (s *shard) wantLocked(w word) (need want, ok bool) {
+	pos := s.positionLocked(w)
+	seg, off := s.segmentAt(w.queue(), pos), s.offsetOf(pos)
+	need = want{seg, seg.number.Load(), pageBits(off, headerSize)}
+	if !seg.has(off, headerSize) {
+		return need, true
+	}
+	rec := s.recordAt(w.queue(), pos)
+	h := readHeader(rec)
+	n := min(h.units(s.segmentSize)*unitSize, len(rec))
+	need.bits = pageBits(off, n)
+	if !seg.has(off, n) {
+		return need, true
+	}
+	left := h.valueLen()
+	for list := listOf(rec, h, s.segmentSize); len(list) >= 8; list = list[8:] {
+		number := binary.LittleEndian.Uint64(list)
+		seg, n := s.large.at(number), min(left, s.segmentSize)
+		if seg.number.Load() == number && !seg.has(0, n) {
+			return want{seg, number, pageBits(0, n)}, true
+		}
+		left -= n
+	}
+	return need, false
+}
+
+// loadBlock reads one index block. One that is damaged is empty slots. // I10
+func (s *shard) loadBlock(l *lazyShard, block uint32) {
+	var b [pagefile.ImagePayload]byte
+	err := l.image.IndexBlock(s.id, int(block), &b)
+	s.stats.loads.Add(1)
+	s.lock()
+	defer s.unlock()
+	if l.blockLoaded(block) {
+		return
+	}
+	if err != nil {
+		s.cache.foundDamage(err)
+		s.stats.corrupt.Add(1)
+	} else {
+		s.fillBlockLocked(l, block, b[:])
+	}
+	word := &l.loaded[block/64]
+	word.Store(word.Load() | 1<<(block%64))
+	if l.left.Add(-1) == 0 {
+		s.settleLocked(l)
+	}
+}
+
+func (s *shard) fillBlockLocked(l *lazyShard, block uint32, b []byte) {
+	first := block * bucketsPerBlock * bucketSlots
+	last := min(first+bucketsPerBlock*bucketSlots, l.buckets*bucketSlots)
+	for slot := first; slot < last; slot++ {
+		w := word(binary.LittleEndian.Uint64(b[(slot-first)*8:]))
+		if w != 0 && l.marks[slot/64]&(1<<(slot%64)) == 0 && s.standsLocked(l, w) {
+			s.index.store(slot, w)
+			l.missing--
+		}
+	}
+}
+
+// standsLocked is the test that every word from a file has to pass. // I10
+func (s *shard) standsLocked(l *lazyShard, w word) bool {
+	q := w.queue()
+	if q >= fileQueues || w.tag() == 0 || !w.within(l.opened[q].head, l.opened[q].tail) {
+		return false
+	}
+	pos := l.opened[q].head + uint64((w.pos()-uint32(l.opened[q].head))&posMask)
+	return pos >= s.queues[q].head && s.segmentAt(q, pos).number.Load() != 0
+}
+
+// settleLocked corrects the gauges once every word of the opened cut was met.
+func (s *shard) settleLocked(l *lazyShard) {
+	if l.settled || l.missing == 0 {
+		l.settled = true
+		return
+	}
+	l.settled = true
+	entries := s.entries.Load()
+	average := s.live.Load() / max(entries, 1)
+	s.accountLocked(smallQueue, -l.missing, -l.missing*average)
+	s.cache.lost.Add(max(l.missing, 0))
+}
+
+// loadIndex brings in all index blocks.
+func (s *shard) loadIndex() {
+	l := s.lazy.Load()
+	if l == nil || l.left.Load() == 0 {
+		return
+	}
+	for block := uint32(0); block < (l.buckets+bucketsPerBlock-1)/bucketsPerBlock; block++ {
+		if !l.blockLoaded(block) {
+			s.loadBlock(l, block)
+		}
+	}
+}
+
+// loadSegment brings in all pages of a segment; false if one cannot be had.
+func (s *shard) loadSegment(q uint8, pos, number uint64) bool {
+	seg := s.segmentAt(q, pos)
+	l := s.lazy.Load()
+	fill := int(min(uint64(seg.fill.Load()), s.unitMask+1)) * unitSize
+	if l == nil || fill == 0 {
+		return false
+	}
+	return s.loadPages(l, want{seg, number, pageBits(0, fill)})
+}
+
+// loadPages brings in pages of a segment, or finds that its number has changed;
+// false if one of them cannot be had.
+func (s *shard) loadPages(l *lazyShard, need want) bool {
+	i, ok := l.byNumber[need.number]
+	if !ok {
+		return need.seg.number.Load() != need.number
+	}
+	src := &l.sources[i]
+	src.once.Do(func() { s.fetchSums(l, src) })
+	var run [loadRun * pageSize]byte
+	for page := 0; page < s.segmentSize/pageSize; page += loadRun {
+		bits := need.bits >> page & (1<<loadRun - 1)
+		bits &^= (need.seg.present.Load() | src.bad.Load()) >> page
+		if bits == 0 {
+			continue
+		}
+		good := s.readRun(l, src, page, bits, run[:])
+		s.lock()
+		if need.seg.number.Load() == need.number {
+			s.adoptLocked(need.seg, page, good, run[:])
+		}
+		s.unlock()
+	}
+	return need.seg.number.Load() != need.number || need.seg.present.Load()&need.bits == need.bits
+}
+
+const loadRun = 4 // pages read at a time
+
+// adoptLocked copies verified pages into the frame, those that are not there yet.
+func (s *shard) adoptLocked(seg *segment, first int, good uint64, run []byte) {
+	frame := s.frames.bytes(seg.frame.Load())
+	for i := 0; i < loadRun; i++ {
+		bit := uint64(1) << (first + i)
+		if good&(1<<i) == 0 || seg.present.Load()&bit != 0 {
+			continue
+		}
+		copy(frame[(first+i)*pageSize:(first+i+1)*pageSize], run[i*pageSize:(i+1)*pageSize])
+		seg.present.Store(seg.present.Load() | bit)
+	}
+}
+
+// fetchSums reads a segment's checksums from the image, but for those that a blob
+// has overridden.
+func (s *shard) fetchSums(l *lazyShard, src *source) {
+	n := s.segmentSize / pageSize
+	sums := make([]uint64, n)
+	if src.entry >= 0 && l.image != nil {
+		if err := l.image.Sums(src.entry, sums); err != nil {
+			s.cache.foundDamage(err)
+			clear(sums)
+		}
+	}
+	for i, sum := range src.sums {
+		if sum != 0 {
+			sums[i] = sum
+		}
+	}
+	src.sums = sums
+}
+
+// readRun reads pages of a segment and verifies them; bits of those that are good
+// come back, the others are bad from now on. A page without a checksum is a miss.
+func (s *shard) readRun(l *lazyShard, src *source, first int, bits uint64, run []byte) (good uint64) {
+	for i := 0; i < loadRun; i++ {
+		if bits&(1<<i) == 0 {
+			continue
+		}
+		page, b := first+i, run[i*pageSize:(i+1)*pageSize]
+		s.stats.loads.Add(1)
+		if err := s.readPage(l, src, page, b); err != nil {
+			src.bad.Or(1 << page)
+			s.cache.foundDamage(err)
+			continue
+		}
+		good |= 1 << i
+	}
+	return good
+}
+
+func (s *shard) readPage(l *lazyShard, src *source, page int, b []byte) error {
+	want, got := src.sums[page], uint64(0)
+	if want != 0 && src.place >= 0 && l.pages != nil {
+		if _, err := l.pages.ReadAt(b, src.place+int64(page)*pageSize); err != nil {
+			return err
+		}
+		if got = pagefile.PageSum(src.number, page, b); got == want {
+			return nil
+		}
+	}
+	return &CorruptionError{Path: s.cache.pagePath, Shard: s.id, Page: uint32(page), Generation: s.cache.opened, Want: want, Got: got}
+}

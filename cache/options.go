@@ -1,0 +1,207 @@
+package cache
+
+import (
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"runtime"
+	"time"
+)
+
+// Options configures Open. The zero value of every field is a usable default,
+// and Open accepts a nil *Options. Open copies it.
+type Options struct {
+	// MaxBytes bounds keys, values and record headers together, in bytes; at
+	// least 1 MiB. The page files are larger by the spare and retained segments;
+	// their space is allocated, not sparse. Default 256 MiB. It may change
+	// between runs. See Footprint.
+	MaxBytes int64
+	// MaxEntryBytes bounds one key plus value, in bytes, to 128 MiB at most.
+	// Default the smaller of 64 MiB and MaxBytes/8.
+	MaxEntryBytes int
+	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
+	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
+	// directory keeps its number.
+	Shards int
+
+	// Schema names the meaning of stored values, for example a build ID or
+	// "user/v3"; 255 bytes at most. A directory written under another Schema is
+	// opened cold.
+	Schema string
+
+	Freshness  Freshness  // expiry
+	Durability Durability // when and how generations are written
+	Recovery   Recovery   // how Open takes a generation up
+
+	// CloseTimeout bounds the final flush of Close. Default 10 s.
+	CloseTimeout time.Duration
+	// Logger defaults to slog.Default(). Use slog.New(slog.DiscardHandler) to
+	// silence. Nothing is logged per operation.
+	Logger *slog.Logger
+	// Name labels logs. Default: base name of dir.
+	Name string
+	// Clock is for tests. Default: time.Now.
+	Clock func() time.Time
+
+	hooks hooks // for tests of this package
+}
+
+// Freshness says how long entries are served.
+type Freshness struct {
+	TTL time.Duration // 0: until evicted
+}
+
+// Durability says when generations are written.
+type Durability struct {
+	Interval    time.Duration // between durable generations; default 1 s; negative: only Flush and Close
+	Weak        time.Duration // between weak generations, for killed processes; default 5 ms; negative: none
+	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
+	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16
+	BytesPerSec int64         // write-rate limit; 0: none
+	NoSync      bool          // skip fdatasync; a power cut may then cost the newest generations
+	Keep        int           // durable generations kept; default 2, which is also the least; 16 at most
+}
+
+// Recovery says how Open takes a generation up.
+type Recovery struct {
+	Verify  VerifyMode
+	Budget  time.Duration // worst-case time to serve again that dumps keep; default 100 ms
+	Timeout time.Duration // give up and open cold; default 5 s; VerifyEager is bounded by ctx instead
+	// Positional reads the files with positional reads instead of mapping them,
+	// as happens by itself on a network file system and where mapping fails.
+	Positional bool
+}
+
+// VerifyMode says when pages are verified.
+type VerifyMode uint8
+
+const (
+	VerifyLazy  VerifyMode = iota // each page before first use, and all in the background
+	VerifyEager                   // all pages before Open returns
+)
+
+const (
+	minBytes         = 1 << 20
+	minSegment       = 16 << 10
+	maxSegment       = 256 << 10
+	segmentsPerShard = 64 // at least
+	maxShards        = 256
+	maxShardBytes    = 4 << 30
+)
+
+// geometry is the shape that follows from MaxBytes and stays with the directory.
+type geometry struct {
+	shards, segmentSize, baseBuckets int
+}
+
+// withDefaults returns a copy with every default filled in, or what is wrong.
+func (o *Options) withDefaults() (Options, error) {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	def(&d.MaxBytes, 256<<20)
+	def(&d.CloseTimeout, 10*time.Second)
+	def(&d.Durability.Interval, time.Second)
+	def(&d.Durability.Weak, 5*time.Millisecond)
+	def(&d.Durability.DirtyBytes, max(d.MaxBytes/16, 1<<20))
+	def(&d.Durability.Keep, 2)
+	def(&d.Recovery.Budget, 100*time.Millisecond)
+	def(&d.Recovery.Timeout, 5*time.Second)
+	if d.Logger == nil {
+		d.Logger = slog.Default()
+	}
+	return d, d.validate()
+}
+
+func def[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.MaxBytes < minBytes:
+		return fmt.Errorf("cache: Options.MaxBytes is %d; the least is %d", o.MaxBytes, minBytes)
+	case o.Shards < 0 || o.Shards > maxShards:
+		return fmt.Errorf("cache: Options.Shards is %d; 0 to %d are possible", o.Shards, maxShards)
+	case o.Shards > 0 && o.MaxBytes/int64(ceilPow2(o.Shards)) < minBytes:
+		return fmt.Errorf("cache: %d shards need Options.MaxBytes of at least %d; it is %d", ceilPow2(o.Shards), int64(ceilPow2(o.Shards))*minBytes, o.MaxBytes)
+	case o.MaxEntryBytes < 0 || o.MaxEntryBytes > maxValue:
+		return fmt.Errorf("cache: Options.MaxEntryBytes is %d; the most is %d", o.MaxEntryBytes, maxValue)
+	case int64(o.MaxEntryBytes) > o.MaxBytes/4:
+		return fmt.Errorf("cache: Options.MaxEntryBytes is %d; it may be a quarter of MaxBytes, %d", o.MaxEntryBytes, o.MaxBytes/4)
+	case len(o.Schema) > 255:
+		return fmt.Errorf("cache: Options.Schema has %d bytes; the most is 255", len(o.Schema))
+	case o.Durability.Keep < 2 || o.Durability.Keep > 16:
+		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 16 are possible", o.Durability.Keep)
+	case o.Recovery.Verify > VerifyEager:
+		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	}
+	return nil
+}
+
+// shape gives the geometry of a new directory.
+func (o *Options) shape() geometry {
+	shards := ceilPow2(o.Shards)
+	if o.Shards == 0 {
+		shards = min(ceilPow2(4*runtime.GOMAXPROCS(0)), maxShards)
+		for shards > 1 && o.MaxBytes/int64(shards) < segmentsPerShard*4*minSegment {
+			shards /= 2
+		}
+	}
+	for shards < maxShards && o.MaxBytes/int64(shards) > maxShardBytes {
+		shards *= 2
+	}
+	perShard := int(o.MaxBytes / int64(shards))
+	segment := maxSegment
+	for segment > minSegment && perShard/segment < segmentsPerShard {
+		segment /= 2
+	}
+	base := min(max(ceilPow2(perShard/bytesPerBase), baseMin), baseMax)
+	return geometry{shards: shards, segmentSize: segment, baseBuckets: base}
+}
+
+func ceilPow2(n int) int {
+	if n <= 1 {
+		return 1
+	}
+	return 1 << bits.Len(uint(n-1))
+}
+
+// entryLimit is the most that a key and value may have. The list of a large
+// value's segments takes a quarter of a segment at most, as the key does.
+func (o *Options) entryLimit(g geometry) int {
+	limit := o.MaxEntryBytes
+	if limit == 0 {
+		limit = int(min(64<<20, o.MaxBytes/8))
+	}
+	return min(limit, g.segmentSize/4/8*g.segmentSize)
+}
+
+// Footprint says what a configuration costs at most: resident memory and disk,
+// in bytes. Memory is the frames, the index at its largest and the tables;
+// the page cache's copy of the files comes on top while the kernel likes. Disk is
+// the page file at its limit, two images, blobs, the weak ring and the records.
+// It reports 0, 0 for options that Open refuses.
+func (o *Options) Footprint() (memory, disk int64) {
+	d, err := o.withDefaults()
+	if err != nil {
+		return 0, 0
+	}
+	g := d.shape()
+	frames := d.MaxBytes / int64(g.segmentSize)
+	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
+	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * 32
+	memory = frames*int64(g.segmentSize) + index + rings + frames*64
+	disk = diskLimit(&d, g, int(frames), index)
+	return memory, disk
+}
+
+// ringSize is the number of segments a queue can have: a shard may grow to four
+// times its share.
+func ringSize(frames int, g geometry) int {
+	return ceilPow2(min(frames, 4*frames/g.shards) + 2)
+}

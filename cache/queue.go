@@ -1,0 +1,97 @@
+package cache
+
+// The queues of a shard. Files know the first two; MemoryOnly entries live in
+// the others, which no file ever holds.
+const (
+	smallQueue = iota
+	mainQueue
+	memorySmall
+	memoryMain
+	queues
+
+	fileQueues = 2
+)
+
+// A queue is a FIFO of records in a ring of segments. Positions count units
+// since the directory was made and never go back; a record is live only if
+// head <= position < tail.
+type queue struct {
+	head, tail uint64
+}
+
+func (s *shard) seqOf(pos uint64) uint64 { return pos >> s.unitBits }
+
+// startOf is the first position of segment seq.
+func (s *shard) startOf(seq uint64) uint64 { return seq << s.unitBits }
+
+func (s *shard) offsetOf(pos uint64) int { return int(pos&s.unitMask) * unitSize }
+
+func (s *shard) segmentAt(q uint8, pos uint64) *segment {
+	return &s.segments[int(q)<<s.ringBits|int(s.seqOf(pos))&s.ringMask]
+}
+
+// reserveLocked makes room for n units at the tail of q, opening a segment if
+// the open one is too full, and returns the position. It leaves that many free
+// frames to others; ok is false if there is no frame or the ring is full.
+func (s *shard) reserveLocked(q uint8, n, leave int) (pos uint64, ok bool) {
+	tail := s.queues[q].tail
+	used := tail & s.unitMask
+	if used == 0 || used+uint64(n) > s.unitMask+1 {
+		if !s.openSegmentLocked(q, leave) {
+			return 0, false
+		}
+		tail = s.queues[q].tail
+	}
+	s.queues[q].tail = tail + uint64(n)
+	if s.queues[q].tail&s.unitMask == 0 {
+		s.segmentAt(q, tail).fill.Store(uint32(s.unitMask + 1))
+	}
+	return tail, true
+}
+
+// openSegmentLocked seals q's open segment and opens the next.
+func (s *shard) openSegmentLocked(q uint8, leave int) bool {
+	qu := &s.queues[q]
+	next := s.startOf(s.seqOf(qu.tail + s.unitMask))
+	if next-s.startOf(s.seqOf(qu.head)) >= s.startOf(uint64(s.ringMask+1)) {
+		return false
+	}
+	seg := s.segmentAt(q, next)
+	if seg.number.Load() != 0 {
+		return false // Clear has not given it back yet
+	}
+	frame, ok := s.frames.take(leave)
+	if !ok {
+		return false
+	}
+	s.sealLocked(q)
+	qu.tail = next
+	seg.open(s.numbers.next(), frame, allPages)
+	s.used.Add(1)
+	return true
+}
+
+// sealLocked ends q's open segment, if there is one: what follows the last
+// record is zeroed up to the end of its page, since the memory may hold bytes of
+// an earlier owner, and the pages after it are never written.
+func (s *shard) sealLocked(q uint8) {
+	qu := &s.queues[q]
+	if qu.tail&s.unitMask == 0 {
+		return
+	}
+	seg := s.segmentAt(q, qu.tail)
+	off := s.offsetOf(qu.tail)
+	end := (off + pageSize - 1) &^ (pageSize - 1)
+	clear(s.frames.bytes(seg.frame.Load())[off:end])
+	seg.fill.Store(uint32(off / unitSize))
+	qu.tail = s.startOf(s.seqOf(qu.tail) + 1)
+}
+
+// writeLocked writes a record of n units into the reserved position.
+func (s *shard) writeLocked(q uint8, pos uint64, h header, key, body []byte) {
+	b := s.frames.bytes(s.segmentAt(q, pos).frame.Load())[s.offsetOf(pos):]
+	h.put(b)
+	n := headerSize + copy(b[headerSize:], key)
+	n += copy(b[n:], body)
+	clear(b[n : (n+unitSize-1)&^(unitSize-1)])
+}

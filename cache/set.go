@@ -1,0 +1,277 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+)
+
+// Set stores value under key with the default time to live. It copies both. An
+// error (ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was.
+// Set never waits for a disk, but for the first touch of a page after Open.
+func (c *Cache) Set(key, value []byte) error {
+	return c.set(key, value, EntryOptions{})
+}
+
+// SetWithTTL is Set with another TTL; negative means none, 0 the default.
+func (c *Cache) SetWithTTL(key, value []byte, ttl time.Duration) error {
+	return c.set(key, value, EntryOptions{TTL: ttl})
+}
+
+// EntryOptions are per-entry settings for SetEntry.
+type EntryOptions struct {
+	TTL        time.Duration // 0: default, negative: none
+	MemoryOnly bool          // never written to any file; gone after a restart
+}
+
+// SetEntry is Set with everything else that can be said of an entry.
+func (c *Cache) SetEntry(key, value []byte, o EntryOptions) error {
+	return c.set(key, value, o)
+}
+
+// An entry is what a write stores: the record's parts, prepared outside the lock.
+type entry struct {
+	hash uint64
+	key  []byte
+	body []byte // value, or the list of a large one's segments
+	head header
+	q    uint8 // of a new key; one that is in the main queue stays there
+}
+
+// list is the list of a large value's segments.
+func (e *entry) list(segmentSize int) []byte {
+	own, _ := e.head.layout(segmentSize)
+	return e.body[:8*own]
+}
+
+func (c *Cache) set(key, value []byte, o EntryOptions) error {
+	if err := c.check(key, value); err != nil {
+		return err
+	}
+	e, ok := c.prepare(key, value, o)
+	if !ok {
+		c.Delete(key) // no memory for it: what was stored is outdated now
+		c.shardOf(e.hash).stats.rejected.Add(1)
+		return nil
+	}
+	c.put(&e)
+	return nil
+}
+
+// check refuses what cannot be stored.
+func (c *Cache) check(key, value []byte) error {
+	switch {
+	case c.closed.Load():
+		return ErrClosed
+	case len(key) == 0 || len(key) > maxKey:
+		return fmt.Errorf("%w: %d bytes, a key has 1 to %d", ErrKeySize, len(key), maxKey)
+	case headerSize+len(key) > c.segmentSize/2:
+		return fmt.Errorf("%w: a key of %d bytes needs segments of over %d; raise Options.MaxBytes", ErrTooLarge, len(key), c.segmentSize)
+	case len(key)+len(value) > c.maxEntry:
+		return fmt.Errorf("%w: key and value have %d bytes, Options.MaxEntryBytes is %d", ErrTooLarge, len(key)+len(value), c.maxEntry)
+	}
+	return nil
+}
+
+// prepare makes the record's parts; a large value is copied into segments of its
+// own. ok is false if there is no memory for those.
+func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
+	now := c.now()
+	e = entry{hash: c.hash.sum(key), key: key, body: value}
+	if o.MemoryOnly {
+		e.q = memorySmall
+	}
+	var flags uint8
+	if headerSize+len(key)+len(value) > c.segmentSize/2 {
+		own, _ := layout(len(key), len(value), c.segmentSize)
+		if e.body, ok = c.fillLarge(value, own); !ok {
+			return e, false
+		}
+		flags = flagLarge
+	}
+	e.head = makeHeader(len(key), len(value), flags, c.expiry(now, o.TTL), now)
+	return e, true
+}
+
+// expiry is the time, in ms of cache time, at which a ttl given now ends.
+func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
+	if ttl == 0 {
+		ttl = c.opts.Freshness.TTL
+	}
+	if ttl <= 0 {
+		return 0
+	}
+	return min(now+max(int64((ttl+time.Millisecond-1)/time.Millisecond), 1), timeMask)
+}
+
+// put stores a prepared entry, making room until it fits.
+func (c *Cache) put(e *entry) {
+	s := c.shardOf(e.hash)
+	for tries := 0; ; tries++ {
+		s.lock()
+		o, crossed := s.setLocked(e)
+		s.unlock()
+		switch o {
+		case absent:
+			s.loadFor(e.key, e.hash)
+			continue
+		case changed: // no frame
+			c.makeRoom(tries)
+			continue
+		}
+		if crossed {
+			c.help()
+		}
+		return
+	}
+}
+
+// setLocked is the order of a write: reserve, copy, publish the slot, append to
+// the journal. absent asks for pages, changed for a frame; nothing has happened
+// then. crossed is true now and then: the caller owes some cleaning.
+func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
+	if s.shut {
+		return hit, false
+	}
+	slot, old, oldHead, o := s.findLocked(e.key, e.hash)
+	if o == absent {
+		return absent, false
+	}
+	found := o == hit
+	q := e.q
+	if found && q == old.queue()&^1 {
+		q = old.queue() // an overwrite of a key in main goes to main
+	}
+	units := e.head.units(s.segmentSize)
+	pos, ok := s.reserveLocked(q, units, s.cache.reserve)
+	if !ok {
+		return changed, false
+	}
+	s.writeLocked(q, pos, e.head, e.key, e.body)
+	if !found {
+		if slot, ok = s.slotLocked(e.hash); !ok {
+			s.dropBodyLocked(e)
+			return hit, true
+		}
+	}
+	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)))
+	s.addLocked(q, e.head.size(s.segmentSize))
+	s.bearLocked(q, e.list(s.segmentSize))
+	if found {
+		s.forgetLocked(old, oldHead)
+	} else {
+		s.growLocked(splitsPerSet)
+	}
+	s.stats.sets.Add(1)
+	return hit, pos&cleanMask+uint64(units) > cleanMask
+}
+
+const (
+	splitsPerSet = 2
+	splitsAtNeed = 64
+	// cleanMask + 1 units are stored between two helps: 1 KiB.
+	cleanMask = 63
+)
+
+// slotLocked finds an empty slot for a new key: the index grows if it must, and
+// if even that does not help, an entry of the sixteen goes. Keys that collide
+// cost forgetting, not time.
+func (s *shard) slotLocked(hash uint64) (slot uint32, ok bool) {
+	if slot, ok = s.roomLocked(hash); ok {
+		return slot, true
+	}
+	for range splitsAtNeed {
+		if !s.splitLocked() {
+			break
+		}
+		if slot, ok = s.roomLocked(hash); ok {
+			return slot, true
+		}
+	}
+	a, b := s.index.candidates(hash, s.index.buckets())
+	for _, bucket := range [2]uint32{a, b} {
+		for i := uint32(0); i < bucketSlots; i++ {
+			slot := bucket*bucketSlots + i
+			if s.evictSlotLocked(slot) {
+				return slot, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// evictSlotLocked forgets the entry of a slot whose record is in memory.
+func (s *shard) evictSlotLocked(slot uint32) bool {
+	w := s.index.load(slot)
+	rec := s.recordAt(w.queue(), s.positionLocked(w))
+	if s.lazy.Load() != nil && !s.recordPresentLocked(w) {
+		return false
+	}
+	h := readHeader(rec)
+	s.putLocked(slot, 0)
+	s.evictedLocked(w, h)
+	return true
+}
+
+// dropBodyLocked gives up an entry that found no slot.
+func (s *shard) dropBodyLocked(e *entry) {
+	s.stats.rejected.Add(1)
+	s.cache.freeLarge(e.list(s.segmentSize))
+}
+
+// findLocked looks key up by comparing keys: its slot, word and header if it is
+// there, miss if not, absent if a page is not in memory.
+func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h header, o outcome) {
+	a, b := s.index.candidates(hash, s.index.buckets())
+	if !s.indexLoaded(a) || !s.indexLoaded(b) {
+		return 0, 0, h, absent
+	}
+	tag := word(tagOf(hash)) << tagShift
+	for _, bucket := range [2]uint32{a, b} {
+		for i := uint32(0); i < bucketSlots; i++ {
+			slot = bucket*bucketSlots + i
+			if w = s.index.load(slot); w&tagMask != tag {
+				continue
+			}
+			if s.lazy.Load() != nil && !s.recordPresentLocked(w) {
+				return slot, w, h, absent
+			}
+			rec := s.recordAt(w.queue(), s.positionLocked(w))
+			h = readHeader(rec)
+			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+				return slot, w, h, hit
+			}
+		}
+		if a == b {
+			break
+		}
+	}
+	return 0, 0, h, miss
+}
+
+// Delete removes key and reports whether it was present.
+func (c *Cache) Delete(key []byte) bool {
+	if c.closed.Load() || len(key) == 0 || len(key) > maxKey {
+		return false
+	}
+	hash := c.hash.sum(key)
+	s := c.shardOf(hash)
+	for {
+		s.lock()
+		slot, w, h, o := s.findLocked(key, hash)
+		if o == hit {
+			s.putLocked(slot, 0)
+			s.forgetLocked(w, h)
+			s.stats.deletes.Add(1)
+		}
+		s.unlock()
+		if o == absent {
+			s.loadFor(key, hash)
+			continue
+		}
+		if o == hit {
+			c.help()
+		}
+		return o == hit && !h.expired(c.now())
+	}
+}

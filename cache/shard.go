@@ -1,0 +1,113 @@
+package cache
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A shard is a part of the cache with a lock, an index and queues of its own.
+// Readers take no lock; see get.go for their argument. One shard's lock is held
+// at a time, and under it there is no I/O, no system call and no callback. // I7
+type shard struct {
+	// Immutable after Open.
+	cache       *Cache
+	id          int
+	frames      *frames
+	large       *largeTable
+	numbers     *numberSource
+	segments    []segment // four rings, one a queue
+	segmentSize int
+	unitBits    uint   // log2 of units a segment
+	unitMask    uint64 // units a segment - 1
+	ringBits    uint
+	ringMask    int
+
+	index index
+	// lazy is what Open has not brought into memory yet; nil once all is there.
+	lazy atomic.Pointer[lazyShard]
+
+	live    atomic.Int64 // bytes of live entries, MemoryOnly ones included
+	entries atomic.Int64 // live entries, MemoryOnly ones included
+	used    atomic.Int64 // frames behind this shard's segments
+
+	stats shardStats
+
+	sweepMu sync.Mutex // one sweep at a time; taken before mu
+
+	_  [64]byte // readers stay off the writers' lines
+	mu sync.Mutex
+
+	// Guarded by mu.
+	epoch       uint64 // of the last cut
+	queues      [queues]queue
+	journal     journal
+	fileEntries int64 // of entries, those that files may hold
+	fileLive    int64
+	born        []bornSegment // large segments published since the last cut
+	died        []uint64      // large segments retired since the last cut
+	sweeping    bool          // see sweep.go
+	shut        bool          // closed: nothing is stored any more
+	cut         shardCut      // what the last cut noted, until the cutter takes it
+}
+
+func (s *shard) count() int { return int(s.entries.Load()) }
+
+// lock takes the shard's lock for a change. If the cut has moved on, the shard's
+// part of it is noted first: what follows belongs to the next one. // I9
+func (s *shard) lock() {
+	s.mu.Lock()
+	if e := s.cache.epoch.Load(); e != s.epoch {
+		s.noteCutLocked(e)
+	}
+}
+
+func (s *shard) unlock() { s.mu.Unlock() }
+
+// recordAt returns the bytes from pos to the end of its segment.
+func (s *shard) recordAt(q uint8, pos uint64) []byte {
+	return s.frames.bytes(s.segmentAt(q, pos).frame.Load())[s.offsetOf(pos):]
+}
+
+// position is the whole position of a word that lies in its queue's live range.
+func (s *shard) positionLocked(w word) uint64 {
+	head := s.queues[w.queue()].head
+	return head + uint64((w.pos()-uint32(head))&posMask)
+}
+
+// addLocked and dropLocked keep the gauges when an entry comes or goes.
+func (s *shard) addLocked(q uint8, size int) { s.accountLocked(q, 1, int64(size)) }
+
+func (s *shard) dropLocked(q uint8, size int) { s.accountLocked(q, -1, -int64(size)) }
+
+func (s *shard) accountLocked(q uint8, entries, bytes int64) {
+	s.entries.Add(entries)
+	s.live.Add(bytes)
+	if q < fileQueues {
+		s.fileEntries += entries
+		s.fileLive += bytes
+	}
+}
+
+// forgetLocked ends a live entry whose slot the caller clears or overwrites: the
+// gauges, and the segments of a large value. // I13
+func (s *shard) forgetLocked(w word, h header) {
+	s.dropLocked(w.queue(), h.size(s.segmentSize))
+	if h.large() {
+		s.retireLargeLocked(w, h)
+	}
+}
+
+// shardStats are counters since Open. Hits and misses of lock-free readers are
+// atomics on lines of their own.
+type shardStats struct {
+	_       [64]byte
+	hits    atomic.Uint64
+	misses  atomic.Uint64
+	expired atomic.Uint64
+	_       [64]byte
+
+	sets, deletes, rejected atomic.Uint64
+	evictions, evictedBytes atomic.Uint64
+	corrupt                 atomic.Uint64
+	loads                   atomic.Uint64
+}

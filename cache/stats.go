@@ -1,0 +1,75 @@
+package cache
+
+import "time"
+
+// Stats is a snapshot of counters since Open and of gauges.
+type Stats struct {
+	Hits, Misses, Expired      uint64 // Expired lookups are misses as well
+	Sets, Deletes, Rejected    uint64 // Rejected: no memory or index slot was left for it
+	Evictions, EvictedBytes    uint64
+	Flushes, FlushErrors       uint64 // durable generations, and attempts that failed
+	FlushPages, FlushBytes     uint64 // pages that went home; bytes of durable generations
+	WeakGenerations, WeakBytes uint64
+	PagesCorrupt               uint64 // pages that failed verification
+	Faults                     uint64 // pages brought into memory since Open
+
+	Entries           int
+	Bytes, MaxBytes   int64 // Bytes counts live entries with headers and padding
+	DirtyBytes        int64 // stored since the newest durable generation
+	OnDisk            int64 // allocated by page files, images, blobs and ring
+	MappedBytes       int64 // of files, until everything is in memory
+	MemoryBytes       int64 // behind segments in use
+	DiskWritten       int64 // by dumps, since Open
+	Generation        uint64
+	LastFlush         time.Time
+	PredictedRecovery time.Duration // if the process were killed now
+}
+
+// HitRatio is hits over lookups; 0 before the first.
+func (s Stats) HitRatio() float64 {
+	if s.Hits+s.Misses == 0 {
+		return 0
+	}
+	return float64(s.Hits) / float64(s.Hits+s.Misses)
+}
+
+// Len is the current number of entries. Expired ones count until their space is
+// taken.
+func (c *Cache) Len() int {
+	var n int64
+	for _, s := range c.shards {
+		n += s.entries.Load()
+	}
+	return int(n)
+}
+
+// Bytes is what the entries occupy: keys, values, record headers and padding.
+func (c *Cache) Bytes() int64 {
+	var n int64
+	for _, s := range c.shards {
+		n += s.live.Load()
+	}
+	return n
+}
+
+// Stats returns counters since Open and current gauges. It takes no shard's
+// lock. For expvar: expvar.Publish("users", expvar.Func(func() any { return
+// c.Stats() })).
+func (c *Cache) Stats() Stats {
+	st := Stats{Entries: c.Len(), Bytes: c.Bytes(), MaxBytes: c.opts.MaxBytes}
+	for _, s := range c.shards {
+		st.Hits += s.stats.hits.Load()
+		st.Misses += s.stats.misses.Load()
+		st.Expired += s.stats.expired.Load()
+		st.Sets += s.stats.sets.Load()
+		st.Deletes += s.stats.deletes.Load()
+		st.Rejected += s.stats.rejected.Load()
+		st.Evictions += s.stats.evictions.Load()
+		st.EvictedBytes += s.stats.evictedBytes.Load()
+		st.PagesCorrupt += s.stats.corrupt.Load()
+		st.Faults += s.stats.loads.Load()
+		st.MemoryBytes += s.used.Load() * int64(c.segmentSize)
+	}
+	c.persistStats(&st)
+	return st
+}

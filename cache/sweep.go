@@ -1,0 +1,71 @@
+package cache
+
+// A sweep visits every slot of a shard, a piece at a time under the lock. While
+// it runs no entry moves from a bucket that is still to be visited into one that
+// was: nothing moves between candidates, and a split moves upwards.
+const sweepBuckets = 512 // a piece: 32 KiB of index
+
+// sweep calls visit, under the lock, for each used slot that is in memory. The
+// caller holds sweepMu.
+func (s *shard) sweep(visit func(slot uint32, w word)) {
+	for first := uint32(0); ; first += sweepBuckets {
+		s.lock()
+		s.sweeping = true
+		n := s.index.buckets()
+		for slot := first * bucketSlots; slot < min(first+sweepBuckets, n)*bucketSlots; slot++ {
+			if w := s.index.load(slot); w != 0 {
+				visit(slot, w)
+			}
+		}
+		if first+sweepBuckets >= n {
+			s.sweeping = false
+			s.unlock()
+			return
+		}
+		s.unlock()
+	}
+}
+
+// sweepSegment empties the segment at q's head, which has a page that cannot be
+// read, so that its records cannot be walked: by position, through the index.
+// What lies on its good pages is handled as the cleaner would; the rest is
+// forgotten and counted.
+func (s *shard) sweepSegment(q uint8, pos, number uint64, keep bool) {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	if s.segmentAt(q, pos).number.Load() != number {
+		return
+	}
+	from := s.startOf(s.seqOf(pos))
+	to := s.startOf(s.seqOf(pos) + 1)
+	s.sweep(func(slot uint32, w word) {
+		if w.queue() != q || !w.within(from, to) {
+			return
+		}
+		if !s.recordPresentLocked(w) {
+			s.loseLocked(slot, w)
+			return
+		}
+		rec := s.recordAt(q, s.positionLocked(w))
+		h := readHeader(rec)
+		if n := h.units(s.segmentSize) * unitSize; h.keyLen() == 0 || n > len(rec) {
+			s.loseLocked(slot, w)
+		} else if !keep || h.expired(s.cache.now()) || !s.moveOnLocked(slot, w, rec[:n]) {
+			s.putLocked(slot, 0) // head has not passed it: the journal says it
+			s.evictedLocked(w, h)
+		}
+	})
+	s.lock()
+	defer s.unlock()
+	if qu := &s.queues[q]; s.seqOf(qu.head) == s.seqOf(pos) && s.segmentAt(q, pos).number.Load() == number {
+		s.finishLocked(q, s.segmentAt(q, pos), s.seqOf(pos))
+	}
+}
+
+// loseLocked drops an entry that can no longer be proved. Its size is unknown:
+// the average stands in for it.
+func (s *shard) loseLocked(slot uint32, w word) {
+	s.putLocked(slot, 0)
+	s.accountLocked(w.queue(), -1, -s.live.Load()/max(s.entries.Load(), 1))
+	s.stats.corrupt.Add(1)
+}

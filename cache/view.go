@@ -1,0 +1,170 @@
+package cache
+
+import "time"
+
+// View calls fn with the value in place, without copying. The slice is valid
+// only until fn returns and must not be written or kept. fn must be short and
+// must not call methods of c that write. View returns ErrNotFound on a miss, or
+// what fn returned. A value over a quarter of a segment does not lie in one
+// piece: fn sees a copy.
+func (c *Cache) View(key []byte, fn func(value []byte) error) error {
+	hash := c.hash.sum(key)
+	s := c.shardOf(hash)
+	for {
+		r, o := s.find(key, hash)
+		if o == hit && r.head.expired(c.now()) {
+			s.stats.expired.Add(1)
+			o = miss
+		}
+		switch o {
+		case absent:
+			s.loadFor(key, hash)
+			continue
+		case miss:
+			s.stats.misses.Add(1)
+			return ErrNotFound
+		}
+		if r.head.large() {
+			return c.viewCopy(key, fn)
+		}
+		if ok, err := s.viewPinned(&r, fn); ok {
+			return err
+		}
+	}
+}
+
+// viewPinned pins, then rechecks the number; reclaim takes the number away, then
+// looks at the pins. One of the two sees the other, so a frame under fn is not
+// reused.
+func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err error) {
+	pin := &s.frames.pins[r.frame]
+	pin.Add(1)
+	defer pin.Add(^uint32(0))
+	if !r.holds() {
+		return false, nil
+	}
+	s.stats.hits.Add(1)
+	from := headerSize + r.head.keyLen()
+	to := from + r.head.valueLen()
+	return true, fn(r.rec[from:to:to])
+}
+
+func (c *Cache) viewCopy(key []byte, fn func(value []byte) error) error {
+	value, ok := c.Get(key)
+	if !ok {
+		return ErrNotFound
+	}
+	return fn(value)
+}
+
+// GetMany appends the values of keys to dst, in order; ends[i] is where value i
+// ends in the returned slice, and -1 marks a miss. The cache misses of the keys
+// overlap.
+func (c *Cache) GetMany(dst []byte, ends []int, keys [][]byte) ([]byte, []int) {
+	var hashes [overlap]uint64
+	for len(keys) > 0 {
+		n := min(len(keys), overlap)
+		for i, key := range keys[:n] {
+			hashes[i] = c.hash.sum(key)
+		}
+		c.touch(hashes[:n])
+		for i, key := range keys[:n] {
+			var ok bool
+			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i]); ok {
+				ends = append(ends, len(dst))
+			} else {
+				ends = append(ends, -1)
+			}
+		}
+		keys = keys[n:]
+	}
+	return dst, ends
+}
+
+// overlap is how many keys GetMany has under way at once: about what a core can
+// have outstanding of misses.
+const overlap = 16
+
+// touch loads the buckets, then the records, of all hashes, so that the
+// processor waits for them together. It changes nothing.
+func (c *Cache) touch(hashes []uint64) {
+	var buckets [overlap]uint32
+	for i, h := range hashes {
+		s := c.shardOf(h)
+		buckets[i], _ = s.index.candidates(h, s.index.buckets())
+		s.index.load(buckets[i] * bucketSlots)
+	}
+	for i, h := range hashes {
+		s := c.shardOf(h)
+		tag := word(tagOf(h)) << tagShift
+		for j := uint32(0); j < bucketSlots; j++ {
+			w := s.index.load(buckets[i]*bucketSlots + j)
+			if w&tagMask != tag {
+				continue
+			}
+			seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
+			off := int(seg.frame.Load())*s.segmentSize + int(w.pos()&uint32(s.unitMask))*unitSize
+			s.frames.arena.load(off)
+			break
+		}
+	}
+}
+
+// EntryInfo describes a stored entry.
+type EntryInfo struct {
+	Size    int       // of key and value, in bytes
+	Stored  time.Time // when the value was written, to the millisecond
+	Expires time.Time // zero: not before it is evicted
+	// Stamp changes with every write of the key. Two writes of the same value
+	// within one millisecond share a stamp.
+	Stamp uint64
+}
+
+// Has reports presence without counting as a use.
+func (c *Cache) Has(key []byte) bool {
+	_, ok := c.peek(key)
+	return ok
+}
+
+// Info is Has with what is known of the entry. It reads the whole value, for the
+// stamp.
+func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
+	hash := c.hash.sum(key)
+	s := c.shardOf(hash)
+	for {
+		r, ok := c.peek(key)
+		if !ok {
+			return EntryInfo{}, false
+		}
+		value, o := s.copyValue(nil, &r)
+		switch o {
+		case absent:
+			s.loadFor(key, hash)
+			continue
+		case miss:
+			return EntryInfo{}, false
+		case changed:
+			continue
+		}
+		e := EntryInfo{Size: len(key) + len(value), Stored: fromCacheTime(r.head.stored())}
+		if r.head.expiry() != 0 {
+			e.Expires = fromCacheTime(r.head.expiry())
+		}
+		e.Stamp = fold(c.hash.sum(value)|1, uint64(r.head.stored())^c.hash.b)
+		return e, true
+	}
+}
+
+// peek finds key without counting.
+func (c *Cache) peek(key []byte) (r ref, ok bool) {
+	hash := c.hash.sum(key)
+	s := c.shardOf(hash)
+	for {
+		r, o := s.find(key, hash)
+		if o == absent {
+			s.loadFor(key, hash)
+			continue
+		}
+		return r, o == hit && !r.head.expired(c.now())
+	}
+}
