@@ -1,0 +1,175 @@
+package loader
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A link is one of the weak chain: its header was proved and names the link
+// before it. Whether its sections verify is found out meanwhile.
+type link struct {
+	blob     *pagefile.Blob
+	next     pagefile.WeakPos // after it
+	sections []pagefile.Section
+	torn     error // a part does not verify
+	nonsense error // it does, but does not fit
+}
+
+// applyChain applies the links that follow the record's own. The chain is read
+// in long pieces by this goroutine, while others prove what was read.
+func (l *load) applyChain() {
+	for i := range l.drafts {
+		l.drafts[i].chain()
+	}
+	l.res.Clock = l.res.Record.Clock
+	start := l.res.Record.Weak
+	if start.File == 0 || l.res.Record.Generation != l.newestRetained() {
+		return
+	}
+	l.res.Chain = start
+	name := pagefile.FileName(pagefile.KindWeak, start.File)
+	src, err := l.openFile(filepath.Join(l.WeakDir, name))
+	if err != nil {
+		l.res.Chain = pagefile.WeakPos{}
+		l.met(ChainMissing, name, 1, err)
+		return
+	}
+	defer src.Close()
+	links := l.readLinks(src, name, start)
+	links = l.wholeLinks(links, name)
+	l.applyLinks(links, name)
+}
+
+// newestRetained is the newest generation: a chain follows no other.
+func (l *load) newestRetained() uint64 {
+	if n := len(l.res.Retained); n > 0 {
+		return l.res.Retained[n-1].Generation
+	}
+	return 0
+}
+
+// readLinks returns the links whose headers follow one on the other.
+func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos) (links []*link) {
+	prove := make(chan *link, 64)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		each(l.Workers, l.Workers, func(int) {
+			for lk := range prove {
+				lk.prove(l.drafts)
+			}
+		})
+	}()
+	w := &window{src: src, limit: src.size}
+	for !l.stopped() {
+		b, at := l.linkAfter(w, pos)
+		if b == nil {
+			break
+		}
+		pos = pagefile.WeakPos{File: pos.File, Offset: uint64(at) + b.Header.Length, Number: b.Header.Number, Hash: b.Hash}
+		lk := &link{blob: b, next: pos}
+		links = append(links, lk)
+		prove <- lk
+	}
+	close(prove)
+	<-done
+	if w.err != nil {
+		l.met(ChainMissing, name, 1, w.err)
+	}
+	return links
+}
+
+// linkAfter finds the link that follows pos: right there, or at the ring's start
+// if it did not fit. nil: none does, and what lies there is of an older lap or
+// was never written.
+func (l *load) linkAfter(w *window, pos pagefile.WeakPos) (*pagefile.Blob, int64) {
+	for _, off := range [...]int64{int64(pos.Offset), pagefile.FileHeaderBlock} {
+		if b := w.link(off, func(h *pagefile.BlobHeader) bool { return l.follows(h, pos) }); b != nil {
+			return b, off
+		}
+	}
+	return nil, 0
+}
+
+// follows reports whether a link comes after pos in the record's history.
+func (l *load) follows(h *pagefile.BlobHeader, pos pagefile.WeakPos) bool {
+	return h.Kind == pagefile.BlobWeak && h.Number == pos.Number+1 && h.Prev == pos.Hash &&
+		h.Lineage == l.res.Record.Lineage && h.Opens >= l.res.Record.Opens && h.Opens <= pagefile.MaxOpens
+}
+
+// prove verifies and decodes the whole link. The drafts are read only.
+func (lk *link) prove(drafts []draft) {
+	if lk.torn = lk.blob.Verify(); lk.torn != nil {
+		return
+	}
+	lk.sections = make([]pagefile.Section, len(lk.blob.Header.Sections))
+	for i := range lk.sections {
+		s := &lk.sections[i]
+		if lk.nonsense = lk.blob.Decode(i, s); lk.nonsense != nil {
+			return
+		}
+		if s.Shard >= len(drafts) {
+			lk.nonsense = fmt.Errorf("%w: section of shard %d", pagefile.ErrCorrupt, s.Shard)
+			return
+		}
+		if lk.nonsense = drafts[s.Shard].checkSection(s); lk.nonsense != nil {
+			return
+		}
+	}
+}
+
+// wholeLinks cuts the chain before the first link that does not hold.
+func (l *load) wholeLinks(links []*link, name string) []*link {
+	tails := make([][2]uint64, len(l.drafts))
+	for i := range tails {
+		tails[i] = l.drafts[i].tails
+	}
+	for i, lk := range links {
+		if lk.torn != nil {
+			l.met(ChainTorn, name, 1, lk.torn)
+			return links[:i]
+		}
+		if err := lk.follow(tails); err != nil {
+			l.met(ChainNonsense, name, 1, err)
+			return links[:i]
+		}
+	}
+	return links
+}
+
+// follow checks a link against the tails before it, and moves them.
+func (lk *link) follow(tails [][2]uint64) error {
+	if lk.nonsense != nil {
+		return lk.nonsense
+	}
+	for i := range lk.sections {
+		s := &lk.sections[i]
+		if err := checkOrder(tails[s.Shard], s); err != nil {
+			return err
+		}
+		tails[s.Shard] = s.State.Tails
+	}
+	return nil
+}
+
+// applyLinks applies links of which all is proved.
+func (l *load) applyLinks(links []*link, name string) {
+	if len(links) == 0 {
+		return
+	}
+	each(l.Workers, len(l.drafts), func(i int) {
+		for _, lk := range links {
+			if k, ok := sectionOf(lk.blob.Header.Sections, i); ok {
+				l.drafts[i].apply(&lk.sections[k], name)
+			}
+		}
+	})
+	for _, lk := range links {
+		l.sawOpens(lk.blob.Header.Opens)
+		l.res.Clock = max(l.res.Clock, lk.blob.Header.Clock)
+	}
+	l.res.Weak, l.res.Chain = len(links), links[len(links)-1].next
+	l.met(ChainApplied, name, len(links), nil)
+}
