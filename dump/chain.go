@@ -1,0 +1,289 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// Why the weak chain ends. It begins again at the next durable cut.
+var (
+	errRingFull    = errors.New("weak generations paused: the ring is full")
+	errJournalLost = errors.New("weak generations paused: a journal overflowed")
+	errLap         = errors.New("weak generations paused: a queue is a lap beyond its image")
+)
+
+// A chain is the weak chain: one link per cut, each naming the one before it by
+// hash. It is continuous or it is down: a cut that brought something and got no
+// link ends it. The cut mutex guards it.
+type chain struct {
+	src            Source
+	units          uint64 // per segment
+	lineage, opens uint64
+
+	ring  *ring
+	up    bool
+	why   error                 // of being down; nil: it never was up
+	pos   pagefile.WeakPos      // after the newest link; Offset is kept by ring
+	cuts  []pagefile.ShardState // of the newest cut, where the next link begins
+	heads [][fileQueues]uint64  // at the start of the image in force; nil: none
+	since int64                 // bytes of links since the newest durable cut
+	links uint64                // written
+	bytes int64                 // of them
+
+	builder pagefile.BlobBuilder
+	section pagefile.Section
+	arena   []byte
+}
+
+// add writes a cut as a link. A chain that is down begins anew with an anchor,
+// if the cut is a durable one: a link without content that nothing leads to, for
+// the record to name.
+func (ch *chain) add(c *Cut, anchor bool) {
+	if ch.up {
+		if err := ch.follow(c); err != nil {
+			ch.stop(err)
+		}
+	}
+	if !ch.up && anchor && ch.ring != nil {
+		ch.anchor(c)
+	}
+	for i := range c.Shards {
+		ch.cuts[i] = c.Shards[i].State
+	}
+}
+
+// follow appends a link for what is new since the cut before, if anything is.
+func (ch *chain) follow(c *Cut) error {
+	if !ch.news(c) {
+		return nil
+	}
+	for i := range c.Shards {
+		if c.Shards[i].Lost {
+			return errJournalLost
+		}
+		if ch.heads != nil && beyond(c.Shards[i].State.Tails, ch.heads[i], pagefile.Lap) {
+			return errLap
+		}
+	}
+	ch.builder.Reset(ch.header(c, ch.pos.Hash))
+	if err := ch.collect(c); err != nil {
+		return err
+	}
+	return ch.write(false)
+}
+
+// news reports whether anything changed since the cut before.
+func (ch *chain) news(c *Cut) bool {
+	for i := range c.Shards {
+		if ch.newsOf(i, &c.Shards[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (ch *chain) newsOf(shard int, sc *ShardCut) bool {
+	return sc.Lost || len(sc.Journal) > 0 || len(sc.Born) > 0 || len(sc.Died) > 0 || sc.State != ch.cuts[shard]
+}
+
+// anchor begins the chain. Prev is 0, so that nobody takes it for the successor
+// of a link before the gap. // I9
+func (ch *chain) anchor(c *Cut) {
+	ch.builder.Reset(ch.header(c, 0))
+	if err := ch.write(true); err != nil {
+		ch.stop(err)
+		return
+	}
+	ch.up, ch.why = true, nil
+}
+
+func (ch *chain) header(c *Cut, prev uint64) pagefile.BlobHeader {
+	return pagefile.BlobHeader{Kind: pagefile.BlobWeak, Number: ch.pos.Number + 1,
+		Lineage: ch.lineage, Opens: ch.opens, Prev: prev, Clock: c.Clock}
+}
+
+// write puts the link that was built into the ring, without sync.
+func (ch *chain) write(anchor bool) error {
+	at, ok := ch.ring.fit(ch.builder.Len(), anchor)
+	if !ok {
+		return errRingFull
+	}
+	hash, n, err := ch.builder.WriteTo(ch.ring.file, ch.ring.offset(at))
+	if err != nil {
+		ch.abandon()
+		return fmt.Errorf("write weak link %d: %w", ch.pos.Number+1, err)
+	}
+	ch.ring.next = at + n
+	ch.since += n
+	ch.links++
+	ch.bytes += n
+	ch.pos = pagefile.WeakPos{File: ch.ring.id, Offset: uint64(ch.ring.offset(ch.ring.next)),
+		Number: ch.pos.Number + 1, Hash: hash}
+	return nil
+}
+
+// abandon gives up a ring whose file failed: it is not written again, the next
+// durable cut has another. // I8
+func (ch *chain) abandon() {
+	ch.ring.file.Close()
+	ch.ring = nil
+}
+
+func (ch *chain) stop(err error) { ch.up, ch.why = false, err }
+
+// collect adds a section for each shard with news. Pieces are copied to the
+// arena, which has its final size before the first of them.
+func (ch *chain) collect(c *Cut) error {
+	if err := ch.makeRoom(c); err != nil {
+		return err
+	}
+	for i := range c.Shards {
+		sc := &c.Shards[i]
+		if !ch.newsOf(i, sc) {
+			continue
+		}
+		s := &ch.section
+		*s = pagefile.Section{Shard: i, Journal: sc.Journal, Died: sc.Died,
+			Segments: s.Segments[:0], Pieces: s.Pieces[:0]}
+		for q := range uint8(fileQueues) {
+			ch.collectQueue(i, q, &sc.State)
+		}
+		ch.collectLarge(i, sc.Born)
+		s.State = sc.State
+		if err := ch.builder.Add(s); err != nil {
+			return fmt.Errorf("build weak link: %w", err)
+		}
+	}
+	return nil
+}
+
+// arenaKept bounds the arena between links.
+const arenaKept = 4 << 20
+
+// makeRoom sizes the arena for all bytes of the link. What cannot fit the ring
+// is not collected.
+func (ch *chain) makeRoom(c *Cut) error {
+	var n, journals uint64
+	for i := range c.Shards {
+		sc := &c.Shards[i]
+		for q := range sc.State.Tails {
+			n += (sc.State.Tails[q] - ch.cuts[i].Tails[q]) * pagefile.UnitSize
+		}
+		for _, l := range sc.Born {
+			n += uint64(l.Fill) * pagefile.UnitSize
+		}
+		for _, j := range sc.Journal {
+			journals += uint64(len(j))
+		}
+	}
+	if n+journals > uint64(ch.ring.size) {
+		return errRingFull
+	}
+	if cap(ch.arena) > arenaKept && n < arenaKept {
+		ch.arena = nil
+	}
+	ch.arena = slices.Grow(ch.arena[:0], int(n))
+	return nil
+}
+
+// collectQueue adds what was appended to a queue since the cut before. What was
+// evicted meanwhile is left out, and head moves past it, so that no word of this
+// cut points to bytes that no link carries.
+func (ch *chain) collectQueue(shard int, q uint8, state *pagefile.ShardState) {
+	from, to := ch.cuts[shard].Tails[q], state.Tails[q]
+	if from >= to {
+		return
+	}
+	whole := true
+	for seq := from / ch.units; seq*ch.units < to; seq++ {
+		start := seq * ch.units
+		seg, ok := look(ch.src, ch.units, shard, q, seq, to)
+		if !ok {
+			whole = false
+			continue
+		}
+		first := max(from, start) - start
+		if first == 0 || seg.Fill != pagefile.OpenFill {
+			ch.section.Segments = append(ch.section.Segments, seg)
+		}
+		whole = ch.piece(shard, seg, first, min(to-start, uint64(seg.Fill))) && whole
+	}
+	if !whole {
+		state.Heads[q] = livingHead(ch.src, ch.units, shard, q, state.Heads[q], to)
+	}
+}
+
+func (ch *chain) collectLarge(shard int, born []Large) {
+	for _, l := range born {
+		seg := largeSegment(l)
+		if ch.piece(shard, seg, 0, uint64(l.Fill)) {
+			ch.section.Segments = append(ch.section.Segments, seg)
+		}
+	}
+}
+
+// piece copies units [first, end) of a segment; false if it is gone.
+func (ch *chain) piece(shard int, seg pagefile.Segment, first, end uint64) bool {
+	if first >= end {
+		return true
+	}
+	n := len(ch.arena)
+	off := int(first * pagefile.UnitSize)
+	ch.arena = ch.arena[:n+int(end*pagefile.UnitSize)-off]
+	b := ch.arena[n:len(ch.arena):len(ch.arena)]
+	if !ch.src.Copy(b, shard, SegmentID{seg.Queue, seg.Seq, seg.Number}, off) {
+		ch.arena = ch.arena[:n]
+		return false
+	}
+	ch.section.Pieces = append(ch.section.Pieces, pagefile.Piece{Number: seg.Number, Offset: uint32(off), Bytes: b})
+	return true
+}
+
+// largeSegment is a large segment as a table line.
+func largeSegment(l Large) pagefile.Segment {
+	return pagefile.Segment{Number: l.Number, Queue: pagefile.QueueLarge, Seq: l.Number,
+		Place: pagefile.NoPlace, Fill: l.Fill}
+}
+
+// look asks for the segment at seq of a queue as it was at a cut with that tail:
+// one that was sealed since is still open there.
+func look(src Source, units uint64, shard int, q uint8, seq, tail uint64) (seg pagefile.Segment, ok bool) {
+	number, fill, ok := src.Segment(shard, q, seq)
+	if !ok || number == 0 {
+		return seg, false
+	}
+	switch {
+	case tail < (seq+1)*units:
+		fill = pagefile.OpenFill
+	case uint64(fill) > units:
+		fill = uint32(units)
+	}
+	return pagefile.Segment{Number: number, Queue: q, Seq: seq, Place: pagefile.NoPlace, Fill: fill}, true
+}
+
+// livingHead moves a cut's head past the segments that were evicted since. A
+// queue is evicted from its head on, so they are the first ones; one that is
+// gone further back is damage, and does not take those before it along.
+func livingHead(src Source, units uint64, shard int, q uint8, head, tail uint64) uint64 {
+	for head < tail {
+		if _, _, ok := src.Segment(shard, q, head/units); ok {
+			break
+		}
+		head = min((head/units+1)*units, tail)
+	}
+	return head
+}
+
+// beyond reports whether a tail lies more than limit units after the head that
+// its image began with.
+func beyond(tails, heads [fileQueues]uint64, limit uint64) bool {
+	for q := range tails {
+		if tails[q] > heads[q]+limit {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+package dump
+
+import (
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// Bounds and defaults of a Config.
+const (
+	minKeep        = 2
+	maxKeep        = 8 // leaves room in a record for generations that are read
+	defaultBudget  = 100 * time.Millisecond
+	defaultPending = 64 << 20
+	minRing        = 64 << 10
+)
+
+// A Config says where and how a Dumper writes. FS, Dir, Geometry and Frames have
+// no default.
+type Config struct {
+	FS       pagefile.FS
+	Dir      string
+	WeakDir  string // of the weak ring; default Dir
+	Geometry pagefile.Geometry
+	Schema   string
+	Frames   int // segments that the cache can hold in memory; bounds the page file
+
+	Interval     time.Duration // between durable generations; <= 0: only Flush and Close
+	WeakInterval time.Duration // between weak generations; <= 0: only Weak
+	WeakBytes    int64         // size of a new weak ring; 0: no weak generations
+	DirtyBytes   int64         // a durable generation earlier once this much was set; 0: no bound
+	BytesPerSec  int64         // of pages and images; 0: no limit
+	NoSync       bool          // the files are never synced
+	Keep         int           // durable generations kept, 2 to 8
+	Budget       time.Duration // worst-case time to serve again; default 100 ms
+	PendingBytes int64         // journals kept for the next durable generation; default 64 MiB
+
+	Now   func() time.Time // default time.Now
+	Event func(Event)      // may be nil; called by the goroutine that wrote
+}
+
+func (c Config) withDefaults() Config {
+	if c.WeakDir == "" {
+		c.WeakDir = c.Dir
+	}
+	if c.WeakBytes > 0 {
+		c.WeakBytes = max(c.WeakBytes, minRing) &^ (pagefile.BlobAlign - 1)
+	}
+	c.Keep = min(max(c.Keep, minKeep), maxKeep)
+	if c.Budget <= 0 {
+		c.Budget = defaultBudget
+	}
+	if c.PendingBytes <= 0 {
+		c.PendingBytes = defaultPending
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// maxPlaces is what the page file grows to: a cache that turns over between two
+// cuts needs its segments three times, in the newest generation, in the one
+// before, and in the one being written.
+func (c *Config) maxPlaces() uint32 { return uint32(3*c.Frames + 64) }
+
+// A Kind tells generations apart.
+type Kind uint8
+
+// The kinds of generations.
+const (
+	Weak  Kind = iota // a link of the weak chain
+	Light             // durable, on the image in force
+	Full              // durable, with a new image
+)
+
+var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// An Event tells of a durable generation that was written or failed, and of weak
+// generations that paused or failed.
+type Event struct {
+	Generation uint64 // number of the link if Kind is Weak
+	Kind       Kind
+	Pages      int   // that went home
+	Bytes      int64 // written to all files
+	Took       time.Duration
+	Err        error // nil: the generation is durable
+}
+
+func (c *Config) event(e Event) {
+	if c.Event != nil {
+		c.Event(e)
+	}
+}

@@ -1,0 +1,272 @@
+package dump
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A Dumper writes the generations of one directory. Weak links and durable
+// generations go on at the same time; all methods are safe for concurrent use.
+//
+// One goroutine at a time writes a durable generation: the leader of a flight.
+// What is below "leader" belongs to it. If its disk hangs, it hangs, and with it
+// only those who wait for it.
+type Dumper struct {
+	cfg            Config
+	src            Source
+	opens, lineage uint64
+
+	abandoned atomic.Bool   // Close ran out of time: write nothing more
+	quit      chan struct{} // closed by Close
+	done      chan struct{} // closed when no file is touched any more
+	kick      chan struct{} // wakes the durable loop
+	loops     sync.WaitGroup
+
+	mu       sync.Mutex
+	next     *flight // those who came after the flight under way took its cut
+	flying   bool
+	landed   sync.Cond // on mu: flying ended
+	closed   bool
+	busy     busy // the leader's step
+	busyWeak busy
+	health   health
+	stats    Stats
+
+	// cutMu orders cuts and links. No lock is taken while it is held but mu.
+	cutMu   sync.Mutex
+	pending pending
+	chain   chain
+	watch   watch
+
+	// leader
+	files       files
+	rings       [2]*pagefile.Ring
+	lease       *pagefile.Lease
+	home        *home
+	blobs       blobFile
+	limit       *limiter
+	base        base // changed under cutMu
+	baseRing    *ring
+	baseRingEnd int64 // of the base's own link
+	history     history
+	limbo       *generation // its record may be durable or not; nil: none
+	number      uint64      // of the next generation or file
+	needFull    bool
+	mend        bool // the record that was opened has no mirror
+	builder     pagefile.BlobBuilder
+	section     pagefile.Section
+	tails       []byte
+}
+
+// A flight is those who wait for the same durable generation.
+type flight struct {
+	order      order
+	done       chan struct{}
+	generation uint64
+	err        error
+}
+
+// An order says what is special about a generation.
+type order struct {
+	clean bool // nothing follows
+}
+
+// New returns a Dumper that goes on from what was recovered. It opens the weak
+// ring, if there is a chain to go on with, and touches no other file.
+func New(cfg Config, src Source, start Start) *Dumper {
+	cfg = cfg.withDefaults()
+	if cfg.NoSync {
+		cfg.FS = unsynced{cfg.FS}
+	}
+	shards := cfg.Geometry.Shards
+	d := &Dumper{
+		cfg:      cfg,
+		src:      src,
+		opens:    start.Opens,
+		quit:     make(chan struct{}),
+		done:     make(chan struct{}),
+		kick:     make(chan struct{}, 1),
+		pending:  newPending(shards, cfg.PendingBytes),
+		base:     restored(&start),
+		history:  restoredHistory(&start),
+		number:   start.firstNumber(0),
+		needFull: start.NeedFull,
+		mend:     start.Record != nil && start.MirrorMissing,
+	}
+	d.landed.L = &d.mu
+	if start.Opens == 0 {
+		d.opens = start.LastOpens + 1
+	}
+	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool)}
+	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
+	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
+	if start.Record != nil && !start.NewLineage {
+		d.lineage = start.Record.Lineage
+	}
+	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens,
+		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
+	if start.Record != nil {
+		d.restore(&start)
+	}
+	return d
+}
+
+// restore takes over the segments, the journals and the chain of a Start.
+func (d *Dumper) restore(s *Start) {
+	d.home.restore(s)
+	for i := range s.Shards {
+		d.pending.stock.add(i, s.Shards[i].Journals)
+		d.chain.cuts[i] = s.Shards[i].State
+	}
+	d.pending.stock.shrink(d.pending.limit)
+	d.chain.pos = s.Chain
+	if d.cfg.WeakBytes > 0 && !s.NewLineage {
+		d.resume(s)
+	}
+}
+
+// Start begins to write generations by itself, as Config's intervals say.
+func (d *Dumper) Start() {
+	if d.cfg.Interval <= 0 && d.cfg.WeakInterval <= 0 {
+		return
+	}
+	d.loops.Add(2)
+	go d.weakLoop()
+	go d.durableLoop()
+}
+
+// Done is closed when the Dumper touches no file any more: after Close, or,
+// if that ran out of time, when the disk has answered. Until then nobody else may
+// write to the directory.
+func (d *Dumper) Done() <-chan struct{} { return d.done }
+
+// stopped is an error once Close ran out of time.
+func (d *Dumper) stopped() error {
+	if d.abandoned.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// takeNumber returns a number that no generation and no file ever had, and whose
+// slot in the rings is not that of a record that is still needed. // I12
+func (d *Dumper) takeNumber() uint64 {
+	for d.slotTaken(d.number) {
+		d.number++
+	}
+	d.number++
+	return d.number - 1
+}
+
+func (d *Dumper) slotTaken(number uint64) bool {
+	for _, r := range d.history.retained {
+		if pagefile.RingSlot(r.Generation) == pagefile.RingSlot(number) {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt makes a generation whose record is durable the base.
+func (d *Dumper) adopt(g *generation) {
+	d.cutMu.Lock()
+	d.base.adopt(g)
+	d.chain.heads = d.base.heads
+	d.watch.durable = time.Now()
+	d.cutMu.Unlock()
+	d.history.commit()
+	d.baseRing, d.baseRingEnd = g.ring, g.ringEnd
+	if g.cut == nil {
+		return // restated: the same cut
+	}
+	d.home.commit(g.number)
+	if g.full {
+		d.needFull = false
+	}
+}
+
+// mirrored tells that the base's record is durable twice: links before its own
+// may be written over.
+func (d *Dumper) mirrored(g *generation) {
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	d.base.mirrored = true
+	if g.ring != nil && g.ring == d.chain.ring {
+		g.ring.free(g.ringEnd)
+	}
+}
+
+// commit makes what the rows are what the newest generation tells.
+func (h *home) commit(generation uint64) {
+	for shard := range h.table.lines {
+		h.table.each(shard, func(_ int32, r *row) {
+			r.fresh, r.freshImage = 0, 0
+			r.flags = rowTold
+			if r.place != pagefile.NoPlace {
+				r.flags |= rowNamed
+			}
+		})
+		h.died[shard] = h.died[shard][:0]
+	}
+	h.places.commit(generation)
+}
+
+// retire frees what no generation needs any more: the places and the files of
+// those outside the retention, once the record that does not name them is durable
+// twice and nobody reads them. // I11
+func (d *Dumper) retire() error {
+	d.history.unpin(d.held)
+	d.home.places.release(d.history.oldest())
+	keep := map[fileKey]bool{
+		{pagefile.KindPages, d.home.id}:  true,
+		{pagefile.KindBlobs, d.blobs.id}: true,
+	}
+	d.history.needs(keep)
+	d.cutMu.Lock()
+	if d.chain.ring != nil {
+		keep[fileKey{pagefile.KindWeak, d.chain.ring.id}] = true
+	}
+	d.cutMu.Unlock()
+	d.files.retire(keep)
+	return nil
+}
+
+// held asks whether somebody reads a generation. When nobody can tell, somebody
+// does.
+func (d *Dumper) held(generation uint64) bool {
+	held, err := d.lease.Held(generation)
+	return held || err != nil
+}
+
+// Weak takes a cut and writes it as a weak generation, if it brings anything and
+// there is a chain. It returns why there is none, if there should be.
+func (d *Dumper) Weak() error {
+	if d.isClosed() {
+		return ErrClosed
+	}
+	defer d.duringWeak()()
+	d.cutMu.Lock()
+	up := d.chain.up
+	d.cutLocked(false)
+	why, number := d.chain.why, d.chain.pos.Number
+	down := up && !d.chain.up
+	d.cutMu.Unlock()
+	if down {
+		d.cfg.event(Event{Generation: number, Kind: Weak, Err: why})
+	}
+	d.setWeakHealth(why)
+	return why
+}
+
+// cutLocked takes a cut, keeps what it brings for the next durable generation,
+// and writes it to the chain: every cut is a link. // I9
+func (d *Dumper) cutLocked(anchor bool) *Cut {
+	c := d.src.Cut()
+	d.pending.add(c)
+	d.chain.add(c, anchor)
+	d.watch.update(d, c)
+	return c
+}

@@ -1,0 +1,173 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A fileKey names a numbered file of ours.
+type fileKey struct {
+	kind pagefile.FileKind
+	id   uint64
+}
+
+// files is what the dumper knows of the directory's numbered files. Names that
+// are not ours are never touched.
+type files struct {
+	cfg    *Config
+	known  map[fileKey]bool // may exist
+	listed bool
+}
+
+func (f *files) dir(kind pagefile.FileKind) string {
+	if kind == pagefile.KindWeak {
+		return f.cfg.WeakDir
+	}
+	return f.cfg.Dir
+}
+
+func (f *files) path(key fileKey) string {
+	return filepath.Join(f.dir(key.kind), pagefile.FileName(key.kind, key.id))
+}
+
+// list reads the directories once. It returns the highest id: a file of an
+// attempt that left no record counts too, since its number is used. // I12
+func (f *files) list() (highest uint64, err error) {
+	for _, weak := range []bool{false, true} {
+		dir := f.cfg.Dir
+		if weak {
+			dir = f.cfg.WeakDir
+		}
+		names, err := f.cfg.FS.ReadDir(dir)
+		if err != nil {
+			return 0, fmt.Errorf("list %s: %w", dir, err)
+		}
+		for _, name := range names {
+			kind, id, ok := pagefile.ParseName(name)
+			if ok && weak == (kind == pagefile.KindWeak) {
+				f.known[fileKey{kind, id}] = true
+				highest = max(highest, id)
+			}
+		}
+	}
+	f.listed = true
+	return highest, nil
+}
+
+// create makes a file of size bytes, with its header, and syncs both it and its
+// directory, before anything can name it. // I2
+func (f *files) create(key fileKey, size int64) (pagefile.File, error) {
+	file, err := f.createEmpty(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.complete(file, key, size); err != nil {
+		file.Close()
+		f.remove(key)
+		return nil, fmt.Errorf("create %s: %w", pagefile.FileName(key.kind, key.id), err)
+	}
+	return file, nil
+}
+
+// createEmpty makes a file; its name is not durable yet.
+func (f *files) createEmpty(key fileKey) (pagefile.File, error) {
+	file, err := f.cfg.FS.OpenFile(f.path(key), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", pagefile.FileName(key.kind, key.id), err)
+	}
+	f.known[key] = true
+	return file, nil
+}
+
+func (f *files) complete(file pagefile.File, key fileKey, size int64) error {
+	h := pagefile.FileHeader{Kind: key.kind, ID: key.id, Geometry: f.cfg.Geometry}
+	if err := file.Allocate(0, max(size, pagefile.FileHeaderBlock)); err != nil {
+		return err
+	}
+	if err := pagefile.WriteFileHeader(file, h); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return f.cfg.FS.SyncDir(f.dir(key.kind))
+}
+
+// open opens a file that exists to write, and returns its length.
+func (f *files) open(key fileKey) (pagefile.File, int64, error) {
+	file, err := f.cfg.FS.OpenFile(f.path(key), os.O_RDWR, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := f.check(file, key)
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, size, nil
+}
+
+func (f *files) check(file pagefile.File, key fileKey) (size int64, err error) {
+	h, err := pagefile.ReadFileHeader(file, key.kind, key.id)
+	if err != nil {
+		return 0, err
+	}
+	if h.Geometry != f.cfg.Geometry {
+		return 0, fmt.Errorf("%w: %s is of another directory", pagefile.ErrCorrupt, file.Name())
+	}
+	return file.Size()
+}
+
+// remove removes a file. One that cannot be removed stays known and is tried
+// again with the next generation.
+func (f *files) remove(key fileKey) {
+	err := f.cfg.FS.Remove(f.path(key))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		delete(f.known, key)
+	}
+}
+
+// retire removes every file that is not in keep. A weak ring in a folder of its
+// own may belong to another cache, which its header tells.
+func (f *files) retire(keep map[fileKey]bool) {
+	for key := range f.known {
+		if keep[key] {
+			continue
+		}
+		if key.kind == pagefile.KindWeak && f.cfg.WeakDir != f.cfg.Dir && !f.ours(key) {
+			delete(f.known, key)
+			continue
+		}
+		f.remove(key)
+	}
+}
+
+// ours reports whether a weak ring is of this directory. One whose header cannot
+// be read may be anybody's.
+func (f *files) ours(key fileKey) bool {
+	file, err := f.cfg.FS.OpenFile(f.path(key), os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	h, err := pagefile.ReadFileHeader(file, key.kind, key.id)
+	return err == nil && h.Geometry.DirID == f.cfg.Geometry.DirID
+}
+
+// needs adds the files that a record names.
+func needs(keep map[fileKey]bool, r *pagefile.Record) {
+	if r == nil {
+		return
+	}
+	keep[fileKey{pagefile.KindPages, r.PageFile}] = true
+	keep[fileKey{pagefile.KindImage, r.Image}] = true
+	keep[fileKey{pagefile.KindWeak, r.Weak.File}] = true
+	for _, e := range r.Blobs {
+		keep[fileKey{pagefile.KindBlobs, e.File}] = true
+	}
+}

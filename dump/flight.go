@@ -1,0 +1,203 @@
+package dump
+
+import (
+	"context"
+	"errors"
+)
+
+// Flush makes everything up to now part of a durable generation and returns its
+// number: that of the newest if nothing changed since. If ctx ends first, Flush
+// returns its error, and the generation is written all the same, when the disk
+// answers.
+func (d *Dumper) Flush(ctx context.Context) (generation uint64, err error) {
+	return d.fly(ctx, order{})
+}
+
+// fly joins the flight that has not taken its cut yet. With a ctx that cannot
+// end, the caller itself writes if nobody else does, so that a test without
+// goroutines sees every operation in its place.
+func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
+	d.mu.Lock()
+	if d.closed && !o.clean {
+		d.mu.Unlock()
+		return 0, ErrClosed
+	}
+	if d.next == nil {
+		d.next = &flight{done: make(chan struct{})}
+	}
+	f := d.next
+	f.order.clean = f.order.clean || o.clean
+	lead := !d.flying
+	d.flying = true
+	d.mu.Unlock()
+	switch {
+	case lead && ctx.Done() == nil:
+		d.lead(f)
+	case lead:
+		go d.lead(nil)
+	}
+	select {
+	case <-f.done:
+		return f.generation, f.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// lead writes generations as long as somebody waits for one. With own it ends
+// with that flight, and another goroutine leads the next.
+func (d *Dumper) lead(own *flight) {
+	for {
+		d.mu.Lock()
+		f := d.next
+		d.next = nil
+		if f == nil {
+			d.flying = false
+			d.landed.Broadcast()
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		f.generation, f.err = d.generate(f.order)
+		close(f.done)
+		if f == own {
+			go d.lead(nil)
+			return
+		}
+	}
+}
+
+// generate writes a durable generation, and once another in its place if the
+// first failed for a reason that can be helped at once.
+func (d *Dumper) generate(o order) (uint64, error) {
+	generation, err := d.attempt(o)
+	switch {
+	case retryFull(err):
+		d.needFull = true
+		generation, err = d.attempt(o)
+	case errors.Is(err, errNoPlace) && d.cfg.Keep > minKeep:
+		// Without a place, generations beyond two go first. // I11
+		if err = d.restate(false, minKeep); err == nil {
+			generation, err = d.attempt(o)
+		}
+	}
+	d.setHealth(err)
+	if d.base.record != nil && generation == d.base.record.Generation {
+		return generation, nil // durable, even if its mirror failed
+	}
+	return 0, err
+}
+
+// attempt writes one durable generation, or none if nothing changed.
+func (d *Dumper) attempt(o order) (uint64, error) {
+	err := d.run([]step{
+		{"open files", d.prepare},
+		{"settle the record in limbo", d.settle},
+		{"mend the mirror", d.mendMirror},
+	})
+	if err != nil {
+		return 0, err
+	}
+	g := d.begin(o)
+	if g == nil {
+		return d.affirm(o)
+	}
+	err = g.write()
+	durable := d.base.record == g.record && g.record != nil
+	if !durable && d.limbo != g {
+		g.giveUp()
+	}
+	d.finish(g, err)
+	if !durable {
+		return 0, err
+	}
+	return g.number, err
+}
+
+// mendMirror writes the record that was opened to both rings again, before
+// anything can be retired for it.
+func (d *Dumper) mendMirror() error {
+	if !d.mend {
+		return nil
+	}
+	if err := d.restate(d.base.record.Clean, d.cfg.Keep); err != nil {
+		return err
+	}
+	d.mend = false
+	return nil
+}
+
+// affirm is the end of a flight for which nothing had changed. The record is
+// stated again if it has no mirror, or is to say that nothing follows.
+func (d *Dumper) affirm(o order) (uint64, error) {
+	r := d.base.record
+	if d.base.mirrored && (r.Clean || !o.clean) {
+		return r.Generation, nil
+	}
+	err := d.restate(o.clean || r.Clean, d.cfg.Keep)
+	return d.base.record.Generation, err
+}
+
+// Close stops the loops, writes a last generation, which says that nothing
+// follows, and closes all files. The caller has stopped writing to the Source.
+// If ctx ends first Close returns its error, no further file operation is begun,
+// and the previous generation stays the newest unless the last one was at its
+// record; Done tells when the files are left alone. A second Close returns nil.
+func (d *Dumper) Close(ctx context.Context) error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	close(d.quit)
+	err := d.land(ctx)
+	if ctx.Done() == nil {
+		d.release()
+		return err
+	}
+	if ctx.Err() != nil {
+		d.abandoned.Store(true)
+		err = ctx.Err()
+	}
+	go d.release()
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+		d.abandoned.Store(true)
+		err = ctx.Err()
+	}
+	return err
+}
+
+// land waits for the loops and writes the last generation.
+func (d *Dumper) land(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() { d.loops.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, err := d.fly(ctx, order{clean: true})
+	return err
+}
+
+// release closes the files when nobody uses them any more.
+func (d *Dumper) release() {
+	d.loops.Wait()
+	d.mu.Lock()
+	for d.flying {
+		d.landed.Wait()
+	}
+	d.mu.Unlock()
+	d.closeFiles()
+	close(d.done)
+}
+
+func (d *Dumper) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}

@@ -1,0 +1,217 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// A generation is one durable generation on its way to the disk.
+type generation struct {
+	d       *Dumper
+	number  uint64
+	full    bool
+	clean   bool // written by Close
+	started time.Time
+
+	begun  *Cut // divides the journals from the image; of a light one its only cut
+	cut    *Cut // what the generation contains
+	stock  stock
+	births []births
+
+	weak    pagefile.WeakPos // the cut's own link
+	ring    *ring            // that it lies in; nil: none
+	ringEnd int64            // position of the ring at the cut
+
+	image     fileKey // full only
+	imageSize int64
+	blob      pagefile.Extent
+	record    *pagefile.Record
+
+	pages int
+	bytes Bytes
+}
+
+// A step of writing a generation has a name for those who wait for a disk that
+// hangs.
+type step struct {
+	name string
+	do   func() error
+}
+
+// write writes a generation. Its order is the promise: nothing is named before
+// it is durable, and nothing is believed before the record is. // I2
+func (g *generation) write() error {
+	return g.d.run([]step{
+		{"write image", g.writeImage}, // complete before the cut
+		{"cut", g.takeCut},
+		{"bring the table up to date", g.sweep},
+		{"write pages", g.writePages},
+		{"sync pages", g.syncPages},
+		{"write blob", g.writeBlob},
+		{"write record", g.writeRecord},
+		{"write mirror", g.writeMirror},
+		{"retire", g.d.retire},
+	})
+}
+
+// begin takes the first cut and decides what to write: nil if nothing changed
+// since the newest durable generation.
+func (d *Dumper) begin(o order) *generation {
+	g := &generation{d: d, clean: o.clean, started: d.cfg.Now()}
+	d.makeRing()
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	c := d.cutLocked(true)
+	if d.unchanged(o) {
+		return nil
+	}
+	g.begun, g.full = c, d.choose(c, o)
+	if g.full {
+		d.pending.stock.divide()
+	} else {
+		g.takeLocked(c)
+	}
+	g.number = d.takeNumber()
+	return g
+}
+
+// unchanged reports whether the newest durable generation has all that there is.
+// The caller holds the cut mutex.
+func (d *Dumper) unchanged(o order) bool {
+	b := &d.base
+	if d.watch.changed || d.home.set.Len() > 0 || d.needFull || b.record == nil {
+		return false
+	}
+	return !o.clean || storeTime(b.record.Stores) <= cleanBudget
+}
+
+// takeCut takes the cut of a full generation, now that its image is durable. A
+// light one has it already.
+func (g *generation) takeCut() error {
+	if g.full {
+		g.d.cutMu.Lock()
+		defer g.d.cutMu.Unlock()
+		g.takeLocked(g.d.cutLocked(true))
+	}
+	return nil
+}
+
+// takeLocked makes c the generation's cut. The caller holds the cut mutex.
+func (g *generation) takeLocked(c *Cut) {
+	ch := &g.d.chain
+	g.cut, g.stock, g.births = c, g.d.pending.takeStock(), g.d.pending.takeBirths()
+	if g.ring = ch.ring; g.ring != nil {
+		g.ringEnd = g.ring.next
+	}
+	if ch.up {
+		g.weak = ch.pos
+	}
+	ch.since = 0
+}
+
+// sweep brings the table to the cut. What came and went since the cut before is
+// in the table from now on, whatever becomes of the generation.
+func (g *generation) sweep() error {
+	g.d.home.sweep(g.cut, g.births)
+	if g.stock.lost(g.full) {
+		return errJournalLost
+	}
+	if g.d.base.beyondLap(g) {
+		return errLap
+	}
+	return nil
+}
+
+// writePages writes the full pages to their places.
+func (g *generation) writePages() error {
+	h := g.d.home
+	h.pages, h.bytes = 0, 0
+	todo, err := h.findPlaces()
+	if err != nil {
+		return err
+	}
+	err = h.write(todo)
+	g.pages, g.bytes.Pages = h.pages, h.bytes
+	return err
+}
+
+func (g *generation) syncPages() error { return g.d.home.sync() }
+
+// giveUp undoes a generation that failed before its record was tried: its
+// journals are pending again, and its image goes.
+func (g *generation) giveUp() {
+	d := g.d
+	d.cutMu.Lock()
+	if g.cut != nil {
+		d.pending.giveBack(g.stock)
+	} else {
+		d.pending.stock.rejoin()
+	}
+	d.cutMu.Unlock()
+	if g.image.id != 0 {
+		d.files.remove(g.image) // I8: never written again; an orphan at worst
+	}
+}
+
+// retryFull reports whether a generation failed in a way that a full one, begun
+// anew, does not.
+func retryFull(err error) bool { return errors.Is(err, errJournalLost) || errors.Is(err, errLap) }
+
+// choose decides between light and full. Full when there is no other way, and
+// when starting from the image in force would take too long. The caller holds
+// the cut mutex.
+func (d *Dumper) choose(c *Cut, o order) (full bool) {
+	b := &d.base
+	switch {
+	case b.record == nil, b.record.Image == 0, b.heads == nil, d.needFull:
+		return true
+	case d.pending.stock.lost(false):
+		return true
+	case len(b.record.Blobs) >= pagefile.MaxExtents:
+		return true
+	case b.blobBytes > max(b.imageSize, leastImage):
+		return true
+	}
+	stores := b.record.Stores + d.pending.stock.stores()
+	if storeTime(stores) > d.cfg.Budget/4 || o.clean && storeTime(stores) > cleanBudget {
+		return true
+	}
+	for i := range c.Shards {
+		if beyond(c.Shards[i].State.Tails, b.heads[i], pagefile.Lap/2) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// leastImage keeps a small cache from writing an image with every
+	// generation: blobs of that length are read in no time.
+	leastImage = 1 << 20
+	// cleanBudget is what the journals may cost after a clean Close.
+	cleanBudget = 5 * time.Millisecond
+	// perStore is what applying a journal entry costs in fresh memory.
+	perStore = 20 * time.Nanosecond
+)
+
+func storeTime(stores uint64) time.Duration { return time.Duration(stores) * perStore }
+
+// run does steps in order until one fails. A dumper that was told to stop ends
+// between two of them.
+func (d *Dumper) run(steps []step) error {
+	for _, s := range steps {
+		if err := d.stopped(); err != nil {
+			return err
+		}
+		done := d.during(s.name)
+		err := s.do()
+		done()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}

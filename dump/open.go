@@ -1,0 +1,174 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// prepare opens what a durable generation needs and is not open yet. Each part
+// is tried again with the next generation if it fails.
+func (d *Dumper) prepare() error {
+	if !d.files.listed {
+		highest, err := d.files.list()
+		if err != nil {
+			return err
+		}
+		d.number = max(d.number, highest+1)
+	}
+	if d.lineage == 0 {
+		d.lineage = d.takeNumber()
+		d.cutMu.Lock()
+		d.chain.lineage = d.lineage
+		d.cutMu.Unlock()
+	}
+	for i, name := range []string{pagefile.RecordsName, pagefile.MirrorName} {
+		if d.rings[i] != nil {
+			continue
+		}
+		ring, err := pagefile.OpenRing(d.cfg.FS, d.cfg.Dir, name)
+		if err != nil {
+			return err
+		}
+		d.rings[i] = ring
+	}
+	if d.lease == nil {
+		lease, err := pagefile.OpenLease(d.cfg.FS, d.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		d.lease = lease
+	}
+	return d.openPageFile()
+}
+
+// openPageFile opens the base's page file, or makes another if there is none or
+// it is not what it should be. No place means anything in another file, so the
+// next generation is full then.
+func (d *Dumper) openPageFile() error {
+	h := d.home
+	if h.file != nil {
+		return nil
+	}
+	if d.base.record != nil && d.base.record.PageFile != 0 {
+		h.id = d.base.record.PageFile
+		file, size, err := d.files.open(fileKey{pagefile.KindPages, h.id})
+		if err == nil {
+			h.file, h.size = file, size
+			return h.allocate(d.cfg.Geometry.PlaceOffset(h.places.total))
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, pagefile.ErrCorrupt) {
+			return fmt.Errorf("open page file: %w", err)
+		}
+		d.needFull = true
+	}
+	key := fileKey{pagefile.KindPages, d.takeNumber()}
+	file, err := d.files.create(key, pagefile.FileHeaderBlock)
+	if err != nil {
+		return err
+	}
+	h.moveTo(file, key.id)
+	return nil
+}
+
+// moveTo begins with an empty page file: everything is to go there.
+func (h *home) moveTo(file pagefile.File, id uint64) {
+	h.file, h.id, h.size = file, id, pagefile.FileHeaderBlock
+	h.places = places{limit: h.places.limit}
+	for shard := range h.table.lines {
+		h.table.each(shard, func(i int32, r *row) {
+			r.place = pagefile.NoPlace
+			h.renew(i)
+		})
+	}
+}
+
+// resume opens the ring of the chain that was applied: new links follow it, so
+// that a second kill finds one chain. Without it the chain begins again at the
+// next durable cut.
+func (d *Dumper) resume(s *Start) {
+	if s.Chain.File == 0 || s.Chain.File != s.Record.Weak.File {
+		return
+	}
+	file, size, err := d.files.open(fileKey{pagefile.KindWeak, s.Chain.File})
+	if err != nil {
+		d.chain.why = fmt.Errorf("open weak ring: %w", err)
+		return
+	}
+	own, keep := int64(s.Record.Weak.Offset), int64(s.Record.Weak.Offset)
+	if s.MirrorMissing {
+		keep = earlierLink(s, keep)
+	}
+	r := reopened(file, s.Chain.File, size, keep, int64(s.Chain.Offset), s.Chain.Number != s.Record.Weak.Number)
+	if r == nil {
+		file.Close()
+		return
+	}
+	d.chain.ring, d.chain.up = r, true
+	d.baseRing, d.baseRingEnd = r, r.position(own)
+}
+
+// earlierLink is where the links end that the generation before the record
+// needs: while the record has no mirror, that one may be opened next.
+func earlierLink(s *Start, own int64) int64 {
+	for i := len(s.Retained) - 1; i >= 0; i-- {
+		r := s.Retained[i]
+		if r.Generation < s.Record.Generation && r.Weak.File == s.Record.Weak.File {
+			return int64(r.Weak.Offset)
+		}
+	}
+	return own
+}
+
+// position is where an offset between keep and next lies.
+func (r *ring) position(off int64) int64 {
+	pos := r.keep - r.keep%r.size + off - pagefile.FileHeaderBlock
+	if pos < r.keep {
+		pos += r.size
+	}
+	return min(pos, r.next)
+}
+
+// makeRing makes a weak ring if there should be one. Without it there are durable
+// generations all the same.
+func (d *Dumper) makeRing() {
+	d.cutMu.Lock()
+	have := d.chain.ring != nil
+	d.cutMu.Unlock()
+	if have || d.cfg.WeakBytes <= 0 {
+		return
+	}
+	key := fileKey{pagefile.KindWeak, d.takeNumber()}
+	file, err := d.files.create(key, pagefile.FileHeaderBlock+d.cfg.WeakBytes)
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	if err != nil {
+		d.chain.why = fmt.Errorf("weak generations paused: %w", err)
+		return
+	}
+	d.chain.ring = &ring{file: file, id: key.id, size: d.cfg.WeakBytes}
+}
+
+// closeFiles ends the use of all files.
+func (d *Dumper) closeFiles() {
+	d.cutMu.Lock()
+	if d.chain.ring != nil {
+		d.chain.abandon()
+	}
+	d.chain.up = false
+	d.cutMu.Unlock()
+	d.blobs.abandon()
+	if d.home.file != nil {
+		d.home.file.Close()
+	}
+	for _, ring := range d.rings {
+		if ring != nil {
+			ring.Close()
+		}
+	}
+	if d.lease != nil {
+		d.lease.Close()
+	}
+}

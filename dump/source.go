@@ -1,0 +1,60 @@
+package dump
+
+import "github.com/embercache/ember/pagefile"
+
+// fileQueues is how many queues of a shard files know.
+const fileQueues = 2
+
+// A SegmentID names a segment for [Source.Copy].
+type SegmentID struct {
+	Queue  uint8
+	Seq    uint64 // position / units per segment; the number for pagefile.QueueLarge
+	Number uint64
+}
+
+// A Source is the cache, as its dumper sees it. None of its methods touches a
+// file of the directory except CopyIndex and Copy, which may have to load a page
+// that is not in memory yet.
+type Source interface {
+	// Cut advances the epoch, touches every shard, and returns each shard's cut.
+	// The dumper calls it from one goroutine at a time and may keep what it
+	// returns.
+	Cut() *Cut
+	// Segment tells the number and the fill of the segment that is now at seq of
+	// a queue; fill is in units, pagefile.OpenFill while it is open. ok is false
+	// if it was evicted or never was.
+	Segment(shard int, queue uint8, seq uint64) (number uint64, fill uint32, ok bool)
+	// Copy copies bytes [off, off+len(dst)) of a segment. It returns false, and
+	// dst is then garbage, if the segment was evicted meanwhile or a page of it is
+	// damaged.
+	Copy(dst []byte, shard int, id SegmentID, off int) bool
+	// CopyIndex copies whole buckets from first on under the shard's lock, words
+	// of MemoryOnly entries as 0.
+	CopyIndex(shard, first int, dst []byte) error
+}
+
+// A Cut divides the writes that a generation contains from the rest.
+type Cut struct {
+	Epoch  uint64
+	Clock  int64 // the cache's clock, ms
+	Shards []ShardCut
+}
+
+// A ShardCut is one shard's part of a cut, taken at one instant under its lock.
+type ShardCut struct {
+	State pagefile.ShardState
+	// Journal holds the slot stores since the cut before, 12 bytes each, in
+	// order. Nobody writes these slices again.
+	Journal [][]byte
+	// Lost says that the journal overflowed since the cut before and was
+	// discarded: only a full generation can follow, and the weak chain ends.
+	Lost bool
+	Born []Large  // large segments published since the cut before
+	Died []uint64 // numbers of large segments that ended since
+}
+
+// A Large is a large segment that was published.
+type Large struct {
+	Number uint64
+	Fill   uint32 // units
+}

@@ -1,0 +1,63 @@
+package dump
+
+import "github.com/embercache/ember/pagefile"
+
+// A Start is the state of the directory that a Dumper goes on from: what was
+// recovered, or nothing. The zero Start is an empty directory.
+type Start struct {
+	Record   *pagefile.Record   // the generation that was opened; nil: cold
+	Retained []*pagefile.Record // all that the directory still holds, ascending, with Record
+	// MirrorMissing says that only one ring has Record. It is written to both
+	// again before anything is retired.
+	MirrorMissing bool
+	NeedFull      bool // something of the image or the blobs was damaged
+	// NewLineage says that Record is not the newest of its lineage: somebody
+	// rolled back. No link that exists may follow what is written now. // I12
+	NewLineage bool
+
+	LastGeneration, LastOpens uint64 // the highest seen anywhere
+	Opens                     uint64 // the number of this process: LastOpens + 1
+
+	// Image has the checksums of segments with an ImageEntry. It stays open until
+	// the Dumper is done. May be nil.
+	Image *pagefile.ImageReader
+	// Chain is where the weak chain that was applied ends, Record.Weak if none of
+	// its links was. File 0: there is no chain.
+	Chain  pagefile.WeakPos
+	Shards []StartShard // of the geometry's number; empty if Record is nil
+}
+
+// A StartShard is one shard of a Start.
+type StartShard struct {
+	Durable  pagefile.ShardState // at Record's cut
+	State    pagefile.ShardState // at the last cut that was applied
+	Segments []StartSegment      // live at State, ascending by queue and seq
+	// Journals is what the links that were applied stored, in order: it is in no
+	// durable blob, so the next durable generation writes it again. A caller that
+	// cannot tell sets NeedFull. // I5
+	Journals [][]byte
+	Died     []uint64 // large segments live at Record's cut, but not at State
+}
+
+// A StartSegment is a segment that was recovered.
+type StartSegment struct {
+	pagefile.Segment
+	ImageEntry int      // of Start.Image; -1: none
+	Sums       []uint64 // checksums from blobs, which override the image's; nil, or one per page, 0 where the image's counts
+	// Dirty has the pages with bytes that are not home: they came back as pieces
+	// and are complete in memory.
+	Dirty uint64
+}
+
+// firstNumber is the first generation number that a new process may use. Files
+// of attempts that left no record count too. // I12
+func (s *Start) firstNumber(highestFile uint64) uint64 {
+	n := max(s.LastGeneration, highestFile)
+	for _, r := range s.Retained {
+		n = max(n, r.Generation)
+	}
+	if s.Record != nil {
+		n = max(n, s.Record.Generation)
+	}
+	return n + 1
+}

@@ -1,0 +1,107 @@
+package dump
+
+import (
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
+
+// Bytes is what was written, by what it is.
+type Bytes struct {
+	Pages, Blobs, Images, Weak, Records int64
+}
+
+// Total is the sum of all kinds.
+func (b Bytes) Total() int64 { return b.Pages + b.Blobs + b.Images + b.Weak + b.Records }
+
+// Stats are counters since New, and gauges.
+type Stats struct {
+	Durable, Full uint64 // generations; Durable counts both kinds
+	Weak          uint64 // links
+	Failed        uint64 // durable generations
+	Pages         uint64 // that went home
+	LeftOut       uint64 // pages that were evicted or damaged before they could go home
+	Written       Bytes
+	Took          time.Duration // of all durable generations
+
+	Generation  uint64        // the newest durable one, 0: none
+	LastDurable time.Time     // zero: none by this process
+	LastTook    time.Duration // of it
+	ChangedSet  int64         // bytes set since the newest durable cut, when last looked at
+	Pending     int64         // bytes of journals that wait for a durable generation
+	WeakHeld    int64         // bytes of the weak ring that are needed
+	Places      int           // of the page file
+	PlacesFree  int
+	Busy        string // what the disk is asked for right now, "": nothing
+	// Predicted is the worst-case time to serve again if the process ended now.
+	Predicted time.Duration
+}
+
+// perSegment is what reading a line of the segment table costs.
+const perSegment = 50 * time.Nanosecond
+
+// Stats returns what was written and how things stand.
+func (d *Dumper) Stats() Stats {
+	d.cutMu.Lock()
+	set, pending, held, links := d.watch.set, d.pending.stock.bytes, int64(0), d.chain.since
+	if d.chain.ring != nil {
+		held = d.chain.ring.held()
+	}
+	weak, weakBytes := d.chain.links, d.chain.bytes
+	d.cutMu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.stats
+	s.ChangedSet, s.Pending, s.WeakHeld, s.Weak = set, pending, held, weak
+	s.Written.Weak = weakBytes
+	s.Predicted += time.Duration(links) * perLinkByte
+	s.Busy = d.busy.what
+	return s
+}
+
+// finish counts a generation that was written or failed.
+func (d *Dumper) finish(g *generation, err error) {
+	took := d.cfg.Now().Sub(g.started)
+	leftOut := d.home.leftOut
+	d.home.leftOut = 0
+	d.mu.Lock()
+	s := &d.stats
+	s.Pages += uint64(g.pages)
+	s.LeftOut += uint64(leftOut)
+	s.Written.add(g.bytes)
+	if d.base.record == g.record && g.record != nil {
+		s.Durable++
+		if g.full {
+			s.Full++
+		}
+		s.LastDurable, s.LastTook = d.cfg.Now(), took
+		s.Took += took
+	} else {
+		s.Failed++
+	}
+	if r := d.base.record; r != nil {
+		s.Generation = r.Generation
+		s.Predicted = d.predict(r)
+	}
+	s.Places, s.PlacesFree = int(d.home.places.total), d.home.places.count
+	d.mu.Unlock()
+	kind := Light
+	if g.full {
+		kind = Full
+	}
+	d.cfg.event(Event{Generation: g.number, Kind: kind, Pages: g.pages, Bytes: g.bytes.Total(), Took: took, Err: err})
+}
+
+// predict is the worst-case time to serve again from a record, without links.
+func (d *Dumper) predict(r *pagefile.Record) time.Duration {
+	return storeTime(r.Stores) + time.Duration(d.home.table.len())*perSegment +
+		time.Duration(d.base.blobBytes)*perLinkByte
+}
+
+func (b *Bytes) add(o Bytes) {
+	b.Pages += o.Pages
+	b.Blobs += o.Blobs
+	b.Images += o.Images
+	b.Weak += o.Weak
+	b.Records += o.Records
+}
