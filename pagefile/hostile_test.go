@@ -24,23 +24,6 @@ func TestReservedBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resealHeader := func(b []byte) { binary.LittleEndian.PutUint64(b[fileChecksum:], checksum(b[:fileChecksum])) }
-	readBlob := func(b []byte) error {
-		blob, err := ReadBlob(b)
-		if err != nil {
-			return err
-		}
-		return errors.Join(blob.Verify(), blob.Decode(0, new(Section)))
-	}
-	readImage := func(b []byte) error {
-		m, err := OpenImage(bytes.NewReader(b), int64(len(b)), 40)
-		if err != nil {
-			return err
-		}
-		_, err = m.Shard(0)
-		var block [ImagePayload]byte
-		return errors.Join(err, m.IndexBlock(0, 1, &block))
-	}
 	for _, c := range []struct {
 		name     string
 		b        []byte
@@ -48,23 +31,23 @@ func TestReservedBytes(t *testing.T) {
 		reseal   func([]byte)
 		read     func([]byte) error
 	}{
-		{"file header", header, fileReserved, fileID, resealHeader, new(FileHeader).UnmarshalBinary},
-		{"file header's block", header, fileHeaderSize, FileHeaderBlock, resealHeader, new(FileHeader).UnmarshalBinary},
-		{"geometry", header, fileGeometry + geometryReserved, fileGeometry + geometrySeed, resealHeader, new(FileHeader).UnmarshalBinary},
+		{"file header", header, fileReserved, fileID, resealFileHeader, new(FileHeader).UnmarshalBinary},
+		{"file header's block", header, fileHeaderSize, FileHeaderBlock, resealFileHeader, new(FileHeader).UnmarshalBinary},
+		{"geometry", header, fileGeometry + geometryReserved, fileGeometry + geometrySeed, resealFileHeader, new(FileHeader).UnmarshalBinary},
 		{"record", record, recordReserved, recordHeader, resealRecord, new(Record).UnmarshalBinary},
 		{"extent", record, lists + 28, lists + 32, resealRecord, new(Record).UnmarshalBinary},
 		{"schema's padding", record, recordEnd - 9, recordEnd - 8, resealRecord, new(Record).UnmarshalBinary},
 		{"record's padding", record, recordEnd, len(record), resealRecord, new(Record).UnmarshalBinary},
-		{"blob header", blob, blobReserved, blobFixed, resealBlob, readBlob},
-		{"section reference", blob, blobFixed + refReserved, blobFixed + refMetaSum, resealBlob, readBlob},
-		{"blob header's padding", blob, blobFixed + 3*refSize + 8, meta, resealBlob, readBlob},
-		{"section", blob, meta + sectionReserved, meta + sectionHeader, resealBlob, readBlob},
-		{"section's upper flags", blob, meta + sectionFlags + 1, meta + sectionState, resealBlob, readBlob},
-		{"blob's padding", blob, int(blobFile.Header.end()), len(blob), resealBlob, readBlob},
-		{"image header", image, imageReserved, ImagePayload, resealImage, readImage},
-		{"image index", image, 2*blockSize + BucketSize, 2*blockSize + ImagePayload, resealImage, readImage},
-		{"shard table entry", image, 5*blockSize + shardReserved, 5*blockSize + shardSize, resealImage, readImage},
-		{"image trailer", image, blockReserved, blockChecksum, resealImage, readImage},
+		{"blob header", blob, blobReserved, blobFixed, resealBlob, readBlobWhole},
+		{"section reference", blob, blobFixed + refReserved, blobFixed + refMetaSum, resealBlob, readBlobWhole},
+		{"blob header's padding", blob, blobFixed + 3*refSize + 8, meta, resealBlob, readBlobWhole},
+		{"section", blob, meta + sectionReserved, meta + sectionHeader, resealBlob, readBlobWhole},
+		{"section's upper flags", blob, meta + sectionFlags + 1, meta + sectionState, resealBlob, readBlobWhole},
+		{"blob's padding", blob, int(blobFile.Header.end()), len(blob), resealBlob, readBlobWhole},
+		{"image header", image, imageReserved, ImagePayload, resealImage, readImageParts},
+		{"image index", image, 2*blockSize + BucketSize, 2*blockSize + ImagePayload, resealImage, readImageParts},
+		{"shard table entry", image, 5*blockSize + shardReserved, 5*blockSize + shardSize, resealImage, readImageParts},
+		{"image trailer", image, blockReserved, blockChecksum, resealImage, readImageParts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.read(c.b); err != nil || c.from >= c.to {
@@ -80,6 +63,28 @@ func TestReservedBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+func resealFileHeader(b []byte) {
+	binary.LittleEndian.PutUint64(b[fileChecksum:], checksum(b[:fileChecksum]))
+}
+
+func readBlobWhole(b []byte) error {
+	blob, err := ReadBlob(b)
+	if err != nil {
+		return err
+	}
+	return errors.Join(blob.Verify(), blob.Decode(0, new(Section)))
+}
+
+func readImageParts(b []byte) error {
+	m, err := OpenImage(bytes.NewReader(b), int64(len(b)), 40)
+	if err != nil {
+		return err
+	}
+	_, err = m.Shard(0)
+	var block [ImagePayload]byte
+	return errors.Join(err, m.IndexBlock(0, 1, &block))
 }
 
 // A section is made of one thing of each kind, and then one number of it is
