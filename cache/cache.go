@@ -146,7 +146,7 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 	if c.persist == nil {
 		return 0, nil
 	}
-	return c.persist.dumper.Flush(ctx)
+	return c.persist.flush(ctx)
 }
 
 // Health is nil while the cache persists normally, else why it does not:

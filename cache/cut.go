@@ -1,5 +1,13 @@
 package cache
 
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/pagefile"
+)
+
 // The cut divides the writes that a generation contains from the rest, stopping
 // nobody: the cutter advances the epoch; every writer that finds a new epoch,
 // under its shard's lock and before it stores anything, notes what the shard has
@@ -9,8 +17,98 @@ package cache
 // No effect without its cause (I9): if write A returned, or was seen, before
 // write B began, A read the epoch before B did. If B read the old one, so had A,
 // and both shards noted their cut after that; if A read the new one, so did B.
+type cutter struct{ c *Cache }
+
+var _ dump.Source = cutter{}
 
 // noteCutLocked ends the shard's part of a cut.
 func (s *shard) noteCutLocked(epoch uint64) {
 	s.epoch = epoch
+	parts, lost := s.journal.cut()
+	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Born: s.born, Died: s.died}
+	s.born, s.died = nil, nil
+}
+
+// stateLocked is what files are told of the shard.
+func (s *shard) stateLocked() pagefile.ShardState {
+	st := pagefile.ShardState{
+		Buckets: s.index.buckets(),
+		Entries: uint32(max(s.fileEntries, 0)),
+		Live:    uint64(max(s.fileLive, 0)),
+	}
+	for q := range fileQueues {
+		st.Heads[q], st.Tails[q] = s.queues[q].head, s.queues[q].tail
+	}
+	return st
+}
+
+// Cut advances the epoch, touches every shard and returns what each had. While a
+// batch runs it waits.
+func (k cutter) Cut() *dump.Cut {
+	k.c.batches.Lock()
+	epoch := k.c.epoch.Add(1)
+	k.c.batches.Unlock()
+	cut := &dump.Cut{Epoch: epoch, Clock: k.c.now(), Shards: make([]dump.ShardCut, len(k.c.shards))}
+	for i, s := range k.c.shards {
+		s.lock()
+		cut.Shards[i], s.cut = s.cut, dump.ShardCut{}
+		s.unlock()
+	}
+	return cut
+}
+
+// Segment tells the number and fill of the segment at seq, false if it was
+// evicted.
+func (k cutter) Segment(shard int, q uint8, seq uint64) (number uint64, fill uint32, ok bool) {
+	s := k.c.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	qu := &s.queues[q]
+	if seq < s.seqOf(qu.head) || s.startOf(seq) >= qu.tail {
+		return 0, 0, false
+	}
+	seg := s.segmentAt(q, s.startOf(seq))
+	number = seg.number.Load()
+	return number, seg.fill.Load(), number != 0
+}
+
+// Copy copies bytes of a segment, loading its pages first if Open left them on
+// file.
+func (k cutter) Copy(dst []byte, shard int, id dump.SegmentID, off int) bool {
+	s := k.c.shards[shard]
+	seg := s.large.at(id.Number)
+	if id.Queue != pagefile.QueueLarge {
+		seg = s.segmentAt(id.Queue, s.startOf(id.Seq))
+	}
+	if !seg.has(off, len(dst)) {
+		l := s.lazy.Load()
+		if l == nil || !s.loadPages(l, want{seg, id.Number, pageBits(off, len(dst))}) {
+			return false
+		}
+	}
+	return s.copySegment(seg, id.Number, off, dst)
+}
+
+// copyBuckets bounds how long CopyIndex holds the lock.
+const copyBuckets = 512
+
+// CopyIndex copies buckets for an image, MemoryOnly words as 0.
+func (k cutter) CopyIndex(shard, first int, dst []byte) error {
+	s := k.c.shards[shard]
+	if n := first + len(dst)/bucketSize; n > int(s.index.buckets()) {
+		return fmt.Errorf("copy index of shard %d: bucket %d of %d", shard, n, s.index.buckets())
+	}
+	s.loadIndex()
+	for len(dst) > 0 {
+		n := min(len(dst), copyBuckets*bucketSize)
+		s.mu.Lock()
+		for i := 0; i < n; i += 8 {
+			w := s.index.load(uint32(first*bucketSlots + i/8))
+			binary.LittleEndian.PutUint64(dst[i:], uint64(w.onFile()))
+		}
+		s.mu.Unlock()
+		dst = dst[n:]
+		first += n / bucketSize
+	}
+	return nil
 }

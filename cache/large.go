@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+
+	"github.com/embercache/ember/dump"
 )
 
 // Large values lie in segments of their own, which a record in a queue lists by
@@ -21,13 +23,6 @@ type largeTable struct {
 type numberSource struct{ last atomic.Uint64 }
 
 func (n *numberSource) next() uint64 { return n.last.Add(1) }
-
-// A bornSegment is a large segment that was published: its number and the units
-// in use.
-type bornSegment struct {
-	number uint64
-	fill   uint32
-}
 
 func newLargeTable(frames int) *largeTable {
 	size := 1
@@ -105,7 +100,7 @@ func (s *shard) bearLocked(q uint8, list []byte) {
 	}
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
-		s.born = append(s.born, bornSegment{n, s.large.at(n).fill.Load()})
+		s.born = append(s.born, dump.Large{Number: n, Fill: s.large.at(n).fill.Load()})
 	}
 }
 
@@ -136,7 +131,7 @@ func (s *shard) retireListLocked(q uint8, list []byte) {
 // between two cuts is bounded by the segments there are.
 func (s *shard) unbearLocked(number uint64) bool {
 	for i := len(s.born) - 1; i >= 0; i-- {
-		if s.born[i].number == number {
+		if s.born[i].Number == number {
 			s.born = append(s.born[:i], s.born[i+1:]...)
 			return true
 		}

@@ -320,6 +320,7 @@ func (s *shard) readRun(l *lazyShard, src *source, first int, bits uint64, run [
 			continue
 		}
 		good |= 1 << i
+		s.stats.verified.Add(1)
 	}
 	return good
 }

@@ -1,21 +1,170 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
 
-type dumperT struct{}
+	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/loader"
+	"github.com/embercache/ember/pagefile"
+)
 
-func (dumperT) Flush(context.Context) (uint64, error) { return 0, nil }
+// persistence is what a cache with files has beyond one without.
+type persistence struct {
+	dir     string
+	fs      pagefile.FS
+	lock    io.Closer
+	network string // type of the network file system, if it is on one
+	log     *slog.Logger
+	result  *loader.Result // nil: the disk did not answer
+	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
+	loadErr error
 
-type persistence struct{ dumper dumperT }
+	verified chan struct{} // closed when everything is in memory and verified
 
-func (p *persistence) health() error               { return nil }
-func (p *persistence) close(context.Context) error { return nil }
-func (p *persistence) release()                    {}
-func (p *persistence) damaged(error)               {}
-func (c *Cache) persistStats(*Stats)               {}
-func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
-	return int64(frames)*int64(g.segmentSize) + 2*index
+	mu     sync.Mutex
+	report RecoveryReport
+	failed time.Time // since when dumps fail; zero: they do not
+	noted  bool      // failing for long has been logged
 }
-func (o *Options) seed() uint64 { return o.hooks.seed }
 
-type shardCut struct{}
+// begin starts what runs in the background.
+func (p *persistence) begin(c *Cache) {
+	p.logRecovered()
+	if p.dumper != nil {
+		p.dumper.Start()
+	}
+	c.running.Add(1)
+	go func() {
+		defer c.running.Done()
+		c.prefetch()
+	}()
+}
+
+// health is why nothing is persisted, or the dumper's word.
+func (p *persistence) health() error {
+	switch {
+	case p.dumper != nil:
+		return p.dumper.Health()
+	case p.loadErr != nil:
+		return p.loadErr
+	}
+	return fmt.Errorf("cache: %s was written by a newer build; nothing is written: %w", p.dir, p.result.Reason)
+}
+
+func (p *persistence) flush(ctx context.Context) (uint64, error) {
+	if p.dumper == nil {
+		return 0, p.health()
+	}
+	return p.dumper.Flush(ctx)
+}
+
+// close writes the last generation.
+func (p *persistence) close(ctx context.Context) error {
+	if p.dumper == nil {
+		return nil
+	}
+	err := p.dumper.Close(ctx)
+	if err != nil {
+		err = fmt.Errorf("cache: close: last generation: %w", err)
+	}
+	p.log.Info("closed", "event", "closed", "generation", p.dumper.Stats().Generation, "err", err)
+	return err
+}
+
+// release gives up the directory. A dumper whose disk hangs keeps the lock until
+// it has let go of the files.
+func (p *persistence) release() {
+	done := make(chan struct{})
+	if p.dumper == nil {
+		close(done)
+	} else {
+		go func() { <-p.dumper.Done(); close(done) }()
+	}
+	let := func() {
+		p.abandon()
+	}
+	select {
+	case <-done:
+		let()
+	case <-time.After(10 * time.Millisecond):
+		go func() { <-done; let() }()
+	}
+}
+
+// abandon closes the files that were opened for reading, and the lock.
+func (p *persistence) abandon() {
+	if p.result != nil {
+		_ = p.result.Close()
+	}
+	_ = p.lock.Close()
+}
+
+// event hears of every generation; only what a person should know is logged.
+func (p *persistence) event(e dump.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.Err == nil {
+		if !p.failed.IsZero() {
+			p.log.Info("flushing again", "event", "flush_resumed", "generation", e.Generation)
+		}
+		p.failed, p.noted = time.Time{}, false
+		p.log.Debug("flushed", "event", "flushed", "generation", e.Generation, "kind", e.Kind, "pages", e.Pages, "bytes", e.Bytes, "took", e.Took)
+		return
+	}
+	now := time.Now()
+	if p.failed.IsZero() {
+		p.failed = now
+		p.log.Warn("flush failed; serving goes on", "event", "flush_failed", "err", e.Err)
+	} else if !p.noted && now.Sub(p.failed) > time.Minute {
+		p.noted = true
+		p.log.Error("flushes have failed for a minute", "event", "flush_failing", "since", p.failed, "err", e.Err)
+	}
+}
+
+// persistStats adds what the dumper counts. Without files all of it is 0.
+func (c *Cache) persistStats(st *Stats) {
+	if c.persist == nil || c.persist.dumper == nil {
+		return
+	}
+	d := c.persist.dumper.Stats()
+	st.Flushes, st.FlushErrors, st.FlushPages = d.Durable, d.Failed, d.Pages
+	st.FullGenerations, st.WeakGenerations = d.Full, d.Weak
+	st.PageBytes, st.BlobBytes, st.ImageBytes, st.WeakBytes = d.Written.Pages, d.Written.Blobs, d.Written.Images, d.Written.Weak
+	st.DiskWritten = d.Written.Total()
+	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
+	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
+}
+
+// damaged notes bytes that could not be proved.
+func (p *persistence) damaged(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.PagesDropped++
+	if p.report.Outcome == OutcomeWarm {
+		p.report.Outcome = OutcomePartial
+	}
+	if p.report.Reason == nil {
+		p.report.Reason = err
+	}
+}
+
+func randomWord() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// seed is the secret of a new directory's hash.
+func (o *Options) seed() uint64 {
+	if o.hooks.seed != 0 {
+		return o.hooks.seed
+	}
+	return randomWord()
+}

@@ -3,6 +3,8 @@ package cache
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/embercache/ember/dump"
 )
 
 // A shard is a part of the cache with a lock, an index and queues of its own.
@@ -43,11 +45,11 @@ type shard struct {
 	journal     journal
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
-	born        []bornSegment // large segments published since the last cut
+	born        []dump.Large  // large segments published since the last cut
 	died        []uint64      // large segments retired since the last cut
 	sweeping    bool          // see sweep.go
 	shut        bool          // closed: nothing is stored any more
-	cut         shardCut      // what the last cut noted, until the cutter takes it
+	cut         dump.ShardCut // what the last cut noted, until the cutter takes it
 }
 
 func (s *shard) count() int { return int(s.entries.Load()) }
@@ -108,6 +110,8 @@ type shardStats struct {
 
 	sets, deletes, rejected atomic.Uint64
 	evictions, evictedBytes atomic.Uint64
-	corrupt                 atomic.Uint64
-	loads                   atomic.Uint64
+	corrupt                 atomic.Uint64 // blocks, checksums and entries
+	dropped                 atomic.Uint64 // entries that could not be proved
+	loads                   atomic.Uint64 // pages and index blocks read
+	verified                atomic.Uint64 // pages
 }

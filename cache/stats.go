@@ -4,22 +4,24 @@ import "time"
 
 // Stats is a snapshot of counters since Open and of gauges.
 type Stats struct {
-	Hits, Misses, Expired      uint64 // Expired lookups are misses as well
-	Sets, Deletes, Rejected    uint64 // Rejected: no memory or index slot was left for it
-	Evictions, EvictedBytes    uint64
-	Flushes, FlushErrors       uint64 // durable generations, and attempts that failed
-	FlushPages, FlushBytes     uint64 // pages that went home; bytes of durable generations
-	WeakGenerations, WeakBytes uint64
-	PagesCorrupt               uint64 // pages that failed verification
-	Faults                     uint64 // pages brought into memory since Open
+	Hits, Misses, Expired   uint64 // Expired lookups are misses as well
+	Sets, Deletes, Rejected uint64 // Rejected: no memory or index slot was left for it
+	Evictions, EvictedBytes uint64
+	PagesCorrupt            uint64 // entries, index blocks and checksums that failed verification
+	Faults                  uint64 // pages and index blocks read since Open
+
+	Flushes, FlushErrors             uint64 // durable generations, and attempts that failed
+	FullGenerations, WeakGenerations uint64
+	FlushPages                       uint64 // pages that went home
+	LeftOut                          uint64 // pages evicted before they could go home
+	// Bytes written since Open, by file; DiskWritten is their sum with records.
+	PageBytes, BlobBytes, ImageBytes, WeakBytes int64
+	DiskWritten                                 int64
 
 	Entries           int
 	Bytes, MaxBytes   int64 // Bytes counts live entries with headers and padding
-	DirtyBytes        int64 // stored since the newest durable generation
-	OnDisk            int64 // allocated by page files, images, blobs and ring
-	MappedBytes       int64 // of files, until everything is in memory
 	MemoryBytes       int64 // behind segments in use
-	DiskWritten       int64 // by dumps, since Open
+	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
 	LastFlush         time.Time
 	PredictedRecovery time.Duration // if the process were killed now

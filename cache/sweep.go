@@ -68,4 +68,5 @@ func (s *shard) loseLocked(slot uint32, w word) {
 	s.putLocked(slot, 0)
 	s.accountLocked(w.queue(), -1, -s.live.Load()/max(s.entries.Load(), 1))
 	s.stats.corrupt.Add(1)
+	s.stats.dropped.Add(1)
 }

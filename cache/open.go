@@ -1,0 +1,207 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/loader"
+	"github.com/embercache/ember/pagefile"
+)
+
+// Open opens or creates the cache in dir. ctx bounds opening only.
+//
+// A directory that cannot be used as it is (other Schema, damage, a newer format)
+// is opened cold, not refused; Recovery tells why, and the generation that was
+// there stays until a new one is complete. Open fails only for bad Options, a dir
+// that cannot be used, or a lock (ErrLocked, as a *LockError that names the
+// holder); it has changed nothing then. Files that are not ours are left alone.
+func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
+	start := time.Now()
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if o.Name == "" {
+		o.Name = filepath.Base(dir)
+	}
+	p, err := newPersistence(dir, &o)
+	if err != nil {
+		return nil, err
+	}
+	res, err := p.load(ctx, &o)
+	if err != nil && ctx.Err() != nil {
+		p.abandon()
+		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
+	}
+	c, err := p.build(&o, res, err)
+	if err != nil {
+		p.abandon()
+		return nil, err
+	}
+	p.report.Mapped = time.Since(start)
+	c.start()
+	p.begin(c)
+	if o.Recovery.Verify == VerifyEager {
+		if _, err := c.WaitVerified(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("cache: open %s: verify: %w", dir, err), c.Close())
+		}
+	}
+	return c, nil
+}
+
+// newPersistence makes the directory and locks it.
+func newPersistence(dir string, o *Options) (*persistence, error) {
+	p := &persistence{dir: dir, fs: o.hooks.fs, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
+	if p.fs == nil {
+		p.fs = pagefile.OS()
+	}
+	if err := p.fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cache: open %s: make the directory: %w", dir, err)
+	}
+	if o.Durability.WeakDir != "" {
+		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
+			return nil, fmt.Errorf("cache: open %s: make Durability.WeakDir: %w", dir, err)
+		}
+	}
+	lock, err := p.fs.Lock(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
+	}
+	p.lock = lock
+	if name, ok := p.fs.Network(dir); ok {
+		p.network = name
+		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", name, "dir", dir)
+	}
+	return p, nil
+}
+
+// load reads what the directory holds, within Recovery.Timeout.
+func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	defer cancel()
+	type loaded struct {
+		res *loader.Result
+		err error
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		res, err := loader.Load(ctx, loader.Options{
+			FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
+			Positional: o.Recovery.Positional || p.network != "",
+		})
+		done <- loaded{res, err}
+	}()
+	select {
+	case l := <-done:
+		return l.res, l.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+	}
+}
+
+// build makes the cache: over what was loaded, or cold.
+func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cache, error) {
+	g, geo := o.shape(), pagefile.Geometry{}
+	if res != nil && res.Record != nil && !usable(o, res.Record.Geometry) {
+		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments", o.MaxBytes, res.Record.Geometry.Shards, res.Record.Geometry.SegmentSize)
+		p.cold(res)
+	}
+	opens := uint64(1)
+	switch {
+	case res == nil:
+		geo = newGeometry(o, g)
+	case res.Record != nil:
+		geo = res.Record.Geometry
+		g = geometry{shards: geo.Shards, segmentSize: geo.SegmentSize, baseBuckets: geo.BaseBuckets}
+		opens = res.LastOpens + 1
+	default:
+		geo = newGeometry(o, g)
+		opens = res.LastOpens + 1
+	}
+	c, err := newCache(o, g, geo.Seed, opens)
+	if err != nil {
+		return nil, err
+	}
+	c.persist, p.result, p.loadErr = p, res, loadErr
+	for _, s := range c.shards {
+		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), 4096))
+	}
+	start := dump.Start{Opens: opens}
+	if res != nil {
+		start = p.restore(c, res, opens)
+	}
+	p.describe(c, res)
+	if res != nil && !res.Foreign {
+		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
+	}
+	return c, nil
+}
+
+// usable reports whether the directory's geometry leaves room to work in.
+func usable(o *Options, g pagefile.Geometry) bool {
+	return o.MaxBytes/int64(g.SegmentSize) >= int64(g.Shards*segmentsPerShard/4)
+}
+
+// cold drops what was loaded; the generations stay until a new one is complete.
+func (p *persistence) cold(res *loader.Result) {
+	res.Record, res.Shards, res.Weak = nil, nil, 0
+	res.Chain = pagefile.WeakPos{}
+}
+
+// restore fills the cache and says where the dumper goes on.
+func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.Start {
+	start := dump.Start{
+		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
+		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
+		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
+		Image: res.Image, Chain: res.Chain,
+	}
+	if res.Record != nil {
+		c.opened = res.Record.Generation
+		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
+		c.clock.notBefore(res.Clock)
+		start.Shards = c.recover(res)
+	}
+	return start
+}
+
+func newGeometry(o *Options, g geometry) pagefile.Geometry {
+	return pagefile.Geometry{
+		Shards: g.shards, SegmentSize: g.segmentSize, BaseBuckets: g.baseBuckets,
+		Seed: o.seed(), DirID: randomWord(),
+	}
+}
+
+// config translates Options for the dumper.
+func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.Config {
+	d := o.Durability
+	cfg := dump.Config{
+		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
+		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
+		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
+		Event: p.event,
+	}
+	if d.Weak > 0 {
+		cfg.WeakBytes = weakRing(o.MaxBytes)
+	}
+	return cfg
+}
+
+// weakRing is the size of the weak ring: room for some seconds of writes.
+func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20) }
+
+// diskLimit is what the files take at most: pages three times over (the newest
+// generation, the one before and the one being written may share nothing), two
+// images and one being written, as much in blobs, the ring and the records.
+func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
+	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
+	disk := int64(3*frames+64)*int64(g.segmentSize) + 6*image + 2<<20
+	if o.Durability.Weak > 0 {
+		disk += weakRing(o.MaxBytes)
+	}
+	return disk
+}
