@@ -60,7 +60,7 @@ func (l *load) openBlobs() (blobs []blob, files map[uint64]*source) {
 		if b.src = files[e.File]; b.src != nil {
 			continue
 		}
-		if b.src, b.err = l.openFile(l.path(b.name)); b.err == nil {
+		if b.src, b.err = openFile(l.FS, l.path(b.name)); b.err == nil {
 			files[e.File] = b.src
 		}
 	}

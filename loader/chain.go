@@ -30,7 +30,7 @@ func (l *load) applyChain() {
 	}
 	l.res.Chain = start
 	name := pagefile.FileName(pagefile.KindWeak, start.File)
-	src, err := l.openFile(filepath.Join(l.WeakDir, name))
+	src, err := openFile(l.FS, filepath.Join(l.WeakDir, name))
 	if err != nil {
 		l.res.Chain = pagefile.WeakPos{}
 		l.met(ChainMissing, name, 1, err)

@@ -24,8 +24,8 @@ func (s *source) Close() error {
 	return errors.Join(s.mapping.Close(), s.file.Close())
 }
 
-func (l *load) openFile(path string) (*source, error) {
-	file, err := l.FS.OpenFile(path, os.O_RDONLY, 0)
+func openFile(fsys pagefile.FS, path string) (*source, error) {
+	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (l *load) openPages() {
 		return
 	}
 	name := pagefile.FileName(pagefile.KindPages, rec.PageFile)
-	src, err := l.openFile(l.path(name))
+	src, err := openFile(l.FS, l.path(name))
 	if err != nil {
 		l.losePages(name, err)
 		return
@@ -79,9 +79,9 @@ func (l *load) openPages() {
 	l.usable = rec.Places
 	want := rec.Geometry.PlaceOffset(rec.Places)
 	if missing := want - src.size; missing > 0 {
-		lost := min(uint32(missing/int64(rec.Geometry.SegmentSize)), rec.Places)
-		l.usable -= lost
-		l.met(PagesShort, name, int(lost), nil)
+		size := int64(rec.Geometry.SegmentSize)
+		l.usable -= min(uint32(missing/size), rec.Places)
+		l.met(PagesShort, name, int((missing+size-1)/size), nil)
 	}
 	l.mapped(src, name, want)
 	l.res.Pages = src
@@ -100,7 +100,7 @@ func (l *load) openImage() {
 		return
 	}
 	name := pagefile.FileName(pagefile.KindImage, rec.Image)
-	src, err := l.openFile(l.path(name))
+	src, err := openFile(l.FS, l.path(name))
 	if err != nil {
 		l.met(ImageLost, name, 1, err)
 		return

@@ -64,7 +64,7 @@ func (l *load) survey() {
 }
 
 func (l *load) surveyFile(path string) {
-	src, err := l.openFile(path)
+	src, err := openFile(l.FS, path)
 	if err != nil {
 		return
 	}

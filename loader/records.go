@@ -15,27 +15,22 @@ type ring struct {
 	name    string
 	slots   [pagefile.RingSlots]*pagefile.Record // nil: none that verifies
 	damaged [pagefile.RingSlots]bool
-	count   int   // of damaged
-	missing bool  // the file does not exist
-	newer   bool  // holds records of a newer version
-	err     error // why it cannot be read
+	gone    [pagefile.RingSlots]bool // the file is missing or ends before
+	count   int                      // of damaged
+	missing bool                     // the file does not exist
+	newer   bool                     // holds records of a newer version
+	err     error                    // why it cannot be read
 }
 
 func readRing(fsys pagefile.FS, dir, name string) *ring {
 	r := &ring{name: name}
 	file, err := pagefile.OpenRingReadOnly(fsys, dir, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		r.missing = true
-		return r
-	case err != nil:
-		r.err = err
-		for slot := range r.damaged {
-			r.damage(slot)
-		}
+	if err != nil {
+		r.unreadable(err)
 		return r
 	}
 	defer file.Close()
+	r.findEnd(fsys, dir)
 	records, damaged, newer := file.ReadAll()
 	for _, rec := range records {
 		r.slots[pagefile.RingSlot(rec.Generation)] = rec
@@ -45,6 +40,30 @@ func readRing(fsys pagefile.FS, dir, name string) *ring {
 	}
 	r.newer = newer
 	return r
+}
+
+func (r *ring) unreadable(err error) {
+	r.missing = errors.Is(err, fs.ErrNotExist)
+	for slot := range r.slots {
+		r.gone[slot] = r.missing
+		if !r.missing {
+			r.err = err
+			r.damage(slot)
+		}
+	}
+}
+
+// findEnd looks for slots that were cut off: a ring has its full length before
+// the first record is written.
+func (r *ring) findEnd(fsys pagefile.FS, dir string) {
+	src, err := openFile(fsys, filepath.Join(dir, r.name))
+	if err != nil {
+		return // ReadAll finds out, slot by slot
+	}
+	defer src.Close()
+	for slot := range r.gone {
+		r.gone[slot] = int64(slot) >= src.size/pagefile.MaxRecord
+	}
 }
 
 func (r *ring) damage(slot int) {
@@ -84,17 +103,17 @@ func (p rings) record(generation uint64) *pagefile.Record {
 }
 
 // lostAfter returns the last of the generations after the newest whose slots are
-// damaged in both rings, 0 if there is none. The mirror is written after the
-// record is durable: damaged in the first ring alone, a slot was being written
-// when the process ended; in both, or in the mirror where the first ring has
-// nothing, it was durable. Slots half a lap away hold generations from before.
+// damaged or gone in both rings, 0 if there is none. The mirror is written after
+// the record is durable: damaged in the first ring alone, a slot was being
+// written when the process ended; in both, or in the mirror where the first ring
+// has nothing, it was durable. Slots half a lap away hold generations from before.
 func (p rings) lostAfter(newest uint64) (last uint64) {
 	for g := newest + 1; g <= newest+pagefile.RingSlots/2; g++ {
 		slot := pagefile.RingSlot(g)
 		first, mirror := p[0], p[1]
 		switch {
 		case first.slots[slot] != nil || mirror.slots[slot] != nil:
-		case mirror.damaged[slot], mirror.missing && first.damaged[slot]:
+		case mirror.damaged[slot], mirror.gone[slot] && (first.damaged[slot] || first.gone[slot]):
 			last = g
 		}
 	}
