@@ -148,11 +148,11 @@ func (ch *chain) collect(c *Cut) error {
 		s := &ch.section
 		*s = pagefile.Section{Shard: i, Journal: sc.Journal, Died: sc.Died,
 			Segments: s.Segments[:0], Pieces: s.Pieces[:0]}
+		s.State = sc.State // a copy: the cut itself stays what the source said
 		for q := range uint8(fileQueues) {
-			ch.collectQueue(i, q, &sc.State)
+			ch.collectQueue(i, q, &s.State)
 		}
 		ch.collectLarge(i, sc.Born)
-		s.State = sc.State
 		if err := ch.builder.Add(s); err != nil {
 			return fmt.Errorf("build weak link: %w", err)
 		}

@@ -16,7 +16,7 @@ type generation struct {
 	clean   bool // written by Close
 	started time.Time
 
-	begun  *Cut // divides the journals from the image; of a light one its only cut
+	begun  *Cut // divides the journals from the image; of a light one it is cut
 	cut    *Cut // what the generation contains
 	stock  stock
 	births []births
