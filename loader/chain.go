@@ -62,7 +62,7 @@ func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos) (links 
 			}
 		})
 	}()
-	w := &window{src: src, limit: src.size}
+	w := &window{src: src, limit: src.size, alloc: l.memory}
 	for !l.stopped() {
 		b, at := l.linkAfter(w, pos)
 		if b == nil {

@@ -20,6 +20,12 @@ type Options struct {
 	Generation uint64
 	Positional bool // do not map files
 	Workers    int  // goroutines that read and verify; 0: one for each processor
+	// Memory gives n bytes, zeroed or not, for links: some MiB at a time, all
+	// together hardly more than the chain is long. Journals and Pieces of the
+	// Result refer to it. Most of the time that a long chain takes is the kernel's
+	// for fresh memory in small pages; who has huge pages passes them here. nil,
+	// and less than was asked for: the heap.
+	Memory func(n int) []byte
 }
 
 func (o Options) withDefaults() Options {
@@ -53,6 +59,16 @@ func Load(ctx context.Context, o Options) (*Result, error) {
 	}
 	l.conclude()
 	return l.res, nil
+}
+
+// memory returns n bytes for links.
+func (o *Options) memory(n int64) []byte {
+	if o.Memory != nil {
+		if b := o.Memory(int(n)); int64(len(b)) >= n {
+			return b[:n:n]
+		}
+	}
+	return make([]byte, n)
 }
 
 // A load is one call of Load.

@@ -18,6 +18,7 @@ const (
 type window struct {
 	src   *source
 	limit int64 // where the ring ends
+	alloc func(int64) []byte
 	off   int64 // of buf
 	buf   []byte
 	size  int64 // of the last read
@@ -57,7 +58,7 @@ func (w *window) parse(off int64) *pagefile.Blob {
 // read puts n bytes or more from off on into the window.
 func (w *window) read(off, n int64) bool {
 	w.size = min(max(4*w.size, firstWindow), lastWindow)
-	buf := make([]byte, min(max(n, w.size), w.limit-off))
+	buf := w.alloc(min(max(n, w.size), w.limit-off))
 	got, err := w.src.ReadAt(buf, off)
 	if got < len(buf) && err != nil && !errors.Is(err, io.EOF) {
 		w.err = err
