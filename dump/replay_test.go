@@ -41,6 +41,7 @@ type replayedRow struct {
 	pagefile.Segment
 	entry  int
 	sums   []uint64
+	blobs  []uint64 // those of them that blobs told
 	pieces []pagefile.Piece
 }
 
@@ -52,12 +53,22 @@ func replay(fsys *crashfs.FS, weak bool) (*replayed, error) {
 	if err := r.findRecord(fsys); err != nil || r.record == nil {
 		return r, err
 	}
+	return r, r.load(fsys, weak)
+}
+
+// replayOlder recovers a generation that is retained.
+func replayOlder(fsys *crashfs.FS, rec *pagefile.Record) (*replayed, error) {
+	r := &replayed{record: rec}
+	return r, r.load(fsys, false)
+}
+
+func (r *replayed) load(fsys *crashfs.FS, weak bool) error {
 	if err := r.readImage(fsys); err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range r.record.Blobs {
 		if err := r.readBlob(fsys, e); err != nil {
-			return nil, fmt.Errorf("generation %d: %w", r.record.Generation, err)
+			return fmt.Errorf("generation %d: %w", r.record.Generation, err)
 		}
 	}
 	for i, s := range r.shards {
@@ -66,13 +77,13 @@ func replay(fsys *crashfs.FS, weak bool) (*replayed, error) {
 	r.clock, r.chain = r.record.Clock, r.record.Weak
 	if weak && r.chain.File != 0 {
 		if err := r.readChain(fsys); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, s := range r.shards {
 		s.trim()
 	}
-	return r, nil
+	return nil
 }
 
 func (r *replayed) findRecord(fsys *crashfs.FS) error {
@@ -156,7 +167,7 @@ func (r *replayed) readImageShard(i int) (*replayedShard, error) {
 	}
 	pages := r.record.Geometry.PagesPerSegment()
 	for k, seg := range list {
-		row := &replayedRow{Segment: seg, entry: entry.FirstEntry + k, sums: make([]uint64, pages)}
+		row := &replayedRow{Segment: seg, entry: entry.FirstEntry + k, sums: make([]uint64, pages), blobs: make([]uint64, pages)}
 		if err := r.image.Sums(row.entry, row.sums); err != nil {
 			return nil, err
 		}
@@ -223,6 +234,7 @@ func (s *replayedShard) apply(sec *pagefile.Section, pages int, link bool) error
 			return fmt.Errorf("pages of segment %x, which nobody told", run.Number)
 		}
 		copy(row.sums[run.First:], run.Sums)
+		copy(row.blobs[run.First:], run.Sums)
 	}
 	for _, p := range sec.Pieces {
 		row := s.rows[p.Number]
@@ -244,7 +256,7 @@ func (s *replayedShard) apply(sec *pagefile.Section, pages int, link bool) error
 func (s *replayedShard) tell(seg pagefile.Segment, pages int) {
 	row := s.rows[seg.Number]
 	if row == nil {
-		s.rows[seg.Number] = &replayedRow{Segment: seg, entry: -1, sums: make([]uint64, pages)}
+		s.rows[seg.Number] = &replayedRow{Segment: seg, entry: -1, sums: make([]uint64, pages), blobs: make([]uint64, pages)}
 		return
 	}
 	if seg.Place == pagefile.NoPlace {
