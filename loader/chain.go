@@ -3,6 +3,7 @@ package loader
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -160,9 +161,11 @@ func (l *load) applyLinks(links []*link, name string) {
 		return
 	}
 	each(l.Workers, len(l.drafts), func(i int) {
+		d := &l.drafts[i]
+		d.out.Journals = slices.Grow(d.out.Journals, len(links))
 		for _, lk := range links {
 			if k, ok := sectionOf(lk.blob.Header.Sections, i); ok {
-				l.drafts[i].apply(&lk.sections[k], name)
+				d.apply(&lk.sections[k], name)
 			}
 		}
 	})

@@ -140,7 +140,7 @@ func FuzzLoad(f *testing.F) {
 func TestLoadSpoiled(t *testing.T) {
 	w, states := spoiledSample(t)
 	disk := w.disk()
-	rounds := 400
+	rounds := 150
 	if testing.Short() {
 		rounds = 50
 	}
@@ -166,7 +166,7 @@ func TestLoadFlippedAnywhere(t *testing.T) {
 	for _, name := range disk.List() {
 		b, err := disk.ReadFile(name)
 		w.must(err)
-		step := max(7, len(b)/40)
+		step := max(7, len(b)/25)
 		t.Run(path.Base(name), func(t *testing.T) {
 			for off := 0; off < len(b); off += step {
 				c := *w

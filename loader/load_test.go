@@ -1,8 +1,14 @@
 package loader
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"path"
 	"reflect"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/embercache/ember/internal/crashfs"
@@ -165,5 +171,239 @@ func TestLoadModifiesNothing(t *testing.T) {
 				t.Errorf("still open: %v", open)
 			}
 		})
+	}
+}
+
+// A writer that had to leave out what was evicted while it wrote moves the
+// record's heads further than those of the link that comes next.
+func TestLoadHeadsOnlyGrow(t *testing.T) {
+	w, _ := sample(t)
+	w.evict(3, 0)
+	w.generate(false)
+	w.tweak = func(s *pagefile.Section) {
+		if s.Shard == 3 {
+			s.State.Heads[0] = 0
+		}
+	}
+	w.busy(30)
+	w.link(false)
+	res := mustLoad(t, w)
+	exactly(t, res, w.snapshot())
+	if res.Weak != 1 {
+		t.Errorf("got %d links, want 1", res.Weak)
+	}
+}
+
+func TestLoadAnOlderGeneration(t *testing.T) {
+	w, _ := sample(t)
+	w.busy(50)
+	w.generate(false)
+	snap, generation := w.snapshot(), w.generation
+	w.busy(50)
+	w.generate(true)
+	w.busy(9)
+	w.link(false)
+	res := mustLoad(t, w, func(o *Options) { o.Generation = generation })
+	exactly(t, res, snap)
+	if res.Record.Generation != generation || res.Weak != 0 || res.Chain.File != 0 {
+		t.Errorf("got generation %d with %d links, want %d without a chain", res.Record.Generation, res.Weak, generation)
+	}
+	if res.LastGeneration != w.generation {
+		t.Errorf("got last generation %d, want %d", res.LastGeneration, w.generation)
+	}
+}
+
+func TestLoadWeakDir(t *testing.T) {
+	w, _ := sample(t)
+	w.busy(9)
+	w.link(false)
+	name := pagefile.FileName(pagefile.KindWeak, weakID)
+	b, err := w.disk().ReadFile(path.Join(w.dir, name))
+	w.must(err)
+	w.must(w.fs.MkdirAll("/shm", 0o700))
+	w.must(w.disk().Plant("/shm/"+name, b))
+	w.must(w.disk().Erase(path.Join(w.dir, name)))
+	res := mustLoad(t, w, func(o *Options) { o.WeakDir = "/shm" })
+	exactly(t, res, w.snapshot())
+}
+
+func TestLoadImageReset(t *testing.T) {
+	w, _ := sample(t)
+	w.tweak = func(s *pagefile.Section) { s.ImageReset = s.Shard == 1 }
+	w.busy(60)
+	w.generate(false)
+	res := mustLoad(t, w)
+	compare(t, res, w.snapshot())
+	for i, s := range res.Shards {
+		if (s.ImageBuckets == 0) != (i == 1) || s.Lost != 0 || s.Chained != len(s.Journals) {
+			t.Errorf("shard %d: %d buckets, %d sections lost, %d of %d journals", i, s.ImageBuckets, s.Lost, s.Chained, len(s.Journals))
+		}
+	}
+}
+
+func TestLoadMemory(t *testing.T) {
+	for label, memory := range map[string]func(int) []byte{
+		"enough":     func(n int) []byte { return make([]byte, n+5) },
+		"not enough": func(n int) []byte { return make([]byte, n-1) },
+		"none":       func(int) []byte { return nil },
+	} {
+		t.Run(label, func(t *testing.T) {
+			w, _ := sample(t)
+			w.busy(200)
+			w.link(false)
+			res := mustLoad(t, w, func(o *Options) { o.Memory = memory })
+			exactly(t, res, w.snapshot())
+		})
+	}
+}
+
+func TestLoadFails(t *testing.T) {
+	w, _ := sample(t)
+	o := Options{FS: w.fs, Dir: "/none"}
+	if _, err := Load(context.Background(), o); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that does not exist: got %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	o.Dir, o.Schema = w.dir, "s1"
+	w.fs = w.disk().Clone()
+	o.FS = w.fs
+	if _, err := Load(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v", err)
+	}
+	if open := w.disk().OpenHandles(); len(open) > 0 {
+		t.Errorf("still open: %v", open)
+	}
+}
+
+// A file that cannot be read costs what it holds, like one that is damaged.
+func TestLoadReadErrors(t *testing.T) {
+	base, _ := sample(t)
+	base.busy(9)
+	base.link(false)
+	for _, name := range base.disk().List() {
+		for _, kind := range []crashfs.Kind{crashfs.OpOpen, crashfs.OpRead} {
+			t.Run(path.Base(name)+" "+kind.String(), func(t *testing.T) {
+				w := *base
+				disk := base.disk().Clone()
+				w.t, w.fs = t, disk
+				defer disk.Fail(crashfs.Rule{Kind: kind, Path: name, Err: syscall.EIO})()
+				res := mustLoad(t, &w)
+				snap := w.snapshot()
+				if res.Weak == 0 {
+					return // the state before the link
+				}
+				compare(t, res, snap)
+			})
+		}
+	}
+}
+
+// Sections whose checksums are right may hold anything else: Load must end, and
+// give what a cache can use.
+func TestLoadHostileSections(t *testing.T) {
+	for seed := range uint64(100) {
+		w, _ := sample(t)
+		rng := rand.New(rand.NewPCG(seed, 5))
+		w.tweak = func(s *pagefile.Section) { hostile(rng, s) }
+		w.busy(30)
+		w.generate(false)
+		w.busy(30)
+		w.link(false)
+		res := mustLoad(t, w)
+		for i := range res.Shards {
+			checkUsable(t, w.geo, &res.Shards[i])
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func hostile(rng *rand.Rand, s *pagefile.Section) {
+	huge := []uint64{0, 1, 63, 1 << 30, 1<<62 - 1, 1 << 62, 1<<64 - 1}
+	pick := func() uint64 { return huge[rng.IntN(len(huge))] }
+	for range rng.IntN(4) {
+		switch rng.IntN(7) {
+		case 0:
+			q := rng.IntN(2)
+			s.State.Heads[q] = pick()
+			s.State.Tails[q] = max(s.State.Heads[q], min(pick(), s.State.Heads[q]+pagefile.Lap))
+			if s.State.Tails[q]-s.State.Heads[q] > pagefile.Lap {
+				s.State.Tails[q] = s.State.Heads[q]
+			}
+		case 1:
+			for i := range s.Segments {
+				s.Segments[i].Seq = pick() % (1 << 62)
+				s.Segments[i].Queue = pagefile.QueueMain
+			}
+		case 2:
+			for i := range s.Segments {
+				s.Segments[i].Place = uint32(pick())
+			}
+		case 3:
+			for i := range s.Segments {
+				s.Segments[i].Fill = uint32(pick() % (pagefile.MaxSegmentSize / 16))
+			}
+		case 4:
+			for i := range s.Pieces {
+				s.Pieces[i].Offset = uint32(rng.IntN(pagefile.MaxSegmentSize - len(s.Pieces[i].Bytes)))
+			}
+			s.Pieces = append(s.Pieces, s.Pieces...)
+		case 5:
+			for i := range s.Pages {
+				s.Pages[i].First = rng.IntN(64 - len(s.Pages[i].Sums))
+			}
+		case 6:
+			for i := range s.Segments {
+				if s.Segments[i].Queue != pagefile.QueueLarge {
+					s.Segments[i].Number = s.Segments[0].Number
+					s.Died = append(s.Died, s.Segments[i].Number)
+				}
+			}
+		}
+	}
+}
+
+// checkUsable holds what a cache relies on without looking.
+func checkUsable(t *testing.T, g pagefile.Geometry, s *Shard) {
+	t.Helper()
+	for q := range s.State.Heads {
+		if s.State.Heads[q] > s.State.Tails[q] || s.State.Tails[q]-s.State.Heads[q] > pagefile.Lap {
+			t.Errorf("queue %d from %d to %d", q, s.State.Heads[q], s.State.Tails[q])
+		}
+	}
+	for i := range s.Segments {
+		seg := &s.Segments[i]
+		if i > 0 {
+			before := &s.Segments[i-1]
+			if before.Queue > seg.Queue || before.Queue == seg.Queue && before.Seq >= seg.Seq {
+				t.Errorf("segment %d/%d after %d/%d", seg.Queue, seg.Seq, before.Queue, before.Seq)
+			}
+		}
+		if seg.Queue != pagefile.QueueLarge {
+			units := g.UnitsPerSegment()
+			if seg.Seq < s.State.Heads[seg.Queue]/units || seg.Seq > s.State.Tails[seg.Queue]/units {
+				t.Errorf("segment %d/%d outside %v %v", seg.Queue, seg.Seq, s.State.Heads, s.State.Tails)
+			}
+		}
+		if seg.Sums != nil && len(seg.Sums) != g.PagesPerSegment() {
+			t.Errorf("segment %x: %d checksums", seg.Number, len(seg.Sums))
+		}
+		end := 0
+		for _, p := range seg.Pieces {
+			if int(p.Offset) < end || p.Number != seg.Number || len(p.Bytes) == 0 {
+				t.Errorf("segment %x: piece %d+%d after %d", seg.Number, p.Offset, len(p.Bytes), end)
+			}
+			end = int(p.Offset) + len(p.Bytes)
+		}
+		if end > g.SegmentSize {
+			t.Errorf("segment %x: pieces up to %d", seg.Number, end)
+		}
+	}
+	for _, j := range s.Journals {
+		if len(j)%pagefile.JournalEntrySize != 0 {
+			t.Errorf("journal of %d bytes", len(j))
+		}
 	}
 }
