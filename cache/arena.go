@@ -24,5 +24,4 @@ func (a *arena) word(off int) *uint64 {
 	return (*uint64)(unsafe.Add(a.base, off))
 }
 
-func (a *arena) load(off int) word     { return word(atomic.LoadUint64(a.word(off))) }
-func (a *arena) store(off int, w word) { atomic.StoreUint64(a.word(off), uint64(w)) }
+func (a *arena) load(off int) word { return word(atomic.LoadUint64(a.word(off))) }

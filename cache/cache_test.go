@@ -23,7 +23,7 @@ func newRand(t testing.TB) *rand.Rand {
 }
 
 func testOptions(maxBytes int64) *Options {
-	return &Options{MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler)}
+	return &Options{MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler), hooks: hooks{seed: uint64(*seedFlag)}}
 }
 
 func openMemory(t testing.TB, o *Options) *Cache {
@@ -222,6 +222,7 @@ func TestNothingLiveIsForgottenUnderHalf(t *testing.T) {
 				live[i] = i + written
 				mustSet(t, c, testKey(i), testValue(live[i], size))
 			}
+			t.Logf("%+v", c.Stats())
 			for i, v := range live {
 				wantValue(t, c, testKey(i), testValue(v, size))
 			}
@@ -238,8 +239,6 @@ func TestAFullCacheKeepsServing(t *testing.T) {
 	rnd := newRand(t)
 	for i := range 100_000 {
 		mustSet(t, c, testKey(i), testValue(i, rnd.Intn(600)))
-		wantLen := len(testValue(i, 0))
-		_ = wantLen
 		if _, ok := c.Get(testKey(i)); !ok {
 			t.Fatalf("entry %d is gone at once", i)
 		}

@@ -2,22 +2,25 @@ package cache
 
 // Space comes back from the oldest end of the queues. The cleaner walks a shard's
 // records from a head: dead ones are passed over; a live one is moved on to the
-// main queue's tail while live bytes are under half of MaxBytes, and evicted
-// otherwise. When head has passed a sealed segment, its frame is free.
+// main queue's tail while live bytes are under 5/8 of MaxBytes, and evicted
+// otherwise. When head has passed a sealed segment, its frame is free. Where
+// records fill their segments badly, over half may be too much to keep: then it
+// is the half that the cache promises.
 //
-// It is the writers who clean, a bounded piece at a time: whoever stored a KiB
-// walks cleanBytes of the shard that has the most to give, once free frames
-// run low. While less than half is live a lap over the log frees half of it, so
-// eight bytes walked for each stored, from an eighth of the frames free, always
-// suffice.
+// It is the writers who clean, a bounded piece at a time: once free frames run
+// low, whoever stored a KiB walks cleanShare KiB of the shard that has the most to
+// give. While under 5/8 is live a lap over the log frees a quarter of it, so
+// eight bytes walked for each stored, from an eighth of the frames free, suffice.
 const (
+	cleanShare   = 8
 	cleanBytes   = 8 << 10 // a step, at most; plus the record that crosses it
 	cleanRecords = 128     // a step, at most
 )
 
 // pressure says what cleaning has to reach.
 type pressure struct {
-	keep   bool   // live bytes are under half: nothing live is forgotten
+	keep   bool   // live bytes are under 5/8: live entries are moved on
+	half   bool   // live bytes are under half: nothing live is forgotten
 	target int64  // free frames wanted
 	shard  *shard // the one to clean
 }
@@ -27,7 +30,8 @@ func (c *Cache) pressure() (p pressure) {
 	for _, s := range c.shards {
 		live += s.live.Load()
 	}
-	p.keep = live < c.opts.MaxBytes/2
+	p.half = live < c.opts.MaxBytes/2
+	p.keep = live < c.opts.MaxBytes*5/8
 	p.target = int64(c.reserve + 2)
 	if live < c.opts.MaxBytes*3/4 {
 		p.target = max(p.target, int64(c.frames.count/8))
@@ -44,26 +48,29 @@ func (c *Cache) pressure() (p pressure) {
 	return p
 }
 
-// help does a writer's share of cleaning, if frames run low.
-func (c *Cache) help() {
-	if c.frames.free.Load() >= int64(max(c.frames.count/8, c.reserve+2)) {
-		return
-	}
-	if p := c.pressure(); c.frames.free.Load() < p.target {
+// help does the cleaning that n stored bytes owe, if frames run low.
+func (c *Cache) help(n int) {
+	for owed := n * cleanShare; owed > 0; owed -= cleanBytes {
+		if c.frames.free.Load() >= int64(max(c.frames.count/8, c.reserve+2)) {
+			return
+		}
+		p := c.pressure()
+		if c.frames.free.Load() >= p.target {
+			return
+		}
 		p.shard.clean(p.keep)
 	}
 }
 
-// makeRoom cleans for a Set that found no frame. After laps without one it no
-// longer keeps anything: Views may pin what would be free.
+// makeRoom cleans for a Set that found no frame. A shard that cannot move on for
+// want of a frame itself does not stop the others. After laps without success
+// nothing is kept any longer: Views may pin what would be free.
 func (c *Cache) makeRoom(tries int) {
 	p := c.pressure()
 	steps := c.frames.count * (c.segmentSize / cleanBytes)
-	if tries > 2*steps {
-		p.keep = false
-	}
-	if tries > 2*steps+len(c.shards) {
-		p.shard = c.shards[tries%len(c.shards)]
+	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
+	if tries%4 == 3 {
+		p.shard = c.shards[tries/4%len(c.shards)]
 	}
 	p.shard.clean(p.keep)
 }
@@ -74,6 +81,7 @@ func (c *Cache) takeFrame() (frame uint32, ok bool) {
 	limit := 8 * c.frames.count * (c.segmentSize / cleanBytes)
 	for tries := 0; tries < limit; tries++ {
 		if frame, ok = c.frames.take(c.reserve); ok {
+			c.help(c.segmentSize)
 			return frame, true
 		}
 		c.makeRoom(tries)

@@ -120,7 +120,7 @@ func (c *Cache) put(e *entry) {
 			continue
 		}
 		if crossed {
-			c.help()
+			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
 		}
 		return
 	}
@@ -268,9 +268,6 @@ func (c *Cache) Delete(key []byte) bool {
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
-		}
-		if o == hit {
-			c.help()
 		}
 		return o == hit && !h.expired(c.now())
 	}
