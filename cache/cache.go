@@ -246,4 +246,5 @@ type hooks struct {
 	hash func(key []byte) uint64
 	fs   pagefile.FS
 	seed uint64
+	step bool // generations are written on demand alone
 }

@@ -18,6 +18,7 @@ func (c *Cache) Clear() error {
 // gives back the segments that lie before head: a dead word never meets another
 // segment's bytes. // I13
 func (s *shard) clear() {
+	s.loadIndex() // what is met later would count as lost
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
 	var heads, tails [queues]uint64

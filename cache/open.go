@@ -55,7 +55,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 
 // newPersistence makes the directory and locks it.
 func newPersistence(dir string, o *Options) (*persistence, error) {
-	p := &persistence{dir: dir, fs: o.hooks.fs, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
+	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
@@ -165,6 +165,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
 		c.clock.notBefore(res.Clock)
 		start.Shards = c.recover(res)
+		start.Named = p.namedPlaces
 	}
 	return start
 }
@@ -187,6 +188,9 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)
+	}
+	if o.hooks.step {
+		cfg.Interval, cfg.WeakInterval = -1, -1
 	}
 	return cfg
 }

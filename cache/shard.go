@@ -87,6 +87,10 @@ func (s *shard) accountLocked(q uint8, entries, bytes int64) {
 	if q < fileQueues {
 		s.fileEntries += entries
 		s.fileLive += bytes
+		if s.fileEntries == 0 { // sizes that were averages end here
+			s.live.Add(-s.fileLive)
+			s.fileLive = 0
+		}
 	}
 }
 

@@ -1,0 +1,172 @@
+package cache
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/embercache/ember/internal/crashfs"
+)
+
+var crashStates = flag.Int("crashstates", 0, "states after a crash to visit; 0: as many as suit every test run")
+
+// A crash is a way to end: what a power cut may leave, or a kill.
+type crash struct {
+	name string
+	kill bool
+	cut  crashfs.Cut
+}
+
+// crashes are the ways to end that each prefix is put to.
+func crashes(rng *rand.Rand) []crash {
+	return []crash{
+		{name: "killed", kill: true},
+		{name: "unsynced lost", cut: crashfs.Cut{Fate: crashfs.FateLost}},
+		{name: "unsynced kept", cut: crashfs.Cut{Fate: crashfs.FateKept}},
+		{name: "torn at 512", cut: crashfs.Cut{Seed: rng.Uint64(), Sector: 512, Garbage: true}},
+		{name: "torn at 4096", cut: crashfs.Cut{Seed: rng.Uint64(), Sector: 4096}},
+	}
+}
+
+// after is what the next process finds. The boot id lies half the time.
+func (w *world) after(n int, how crash) *crashfs.FS {
+	if how.kill {
+		fs := w.fs.Kill(n)
+		if w.rng.Intn(2) == 0 {
+			fs.SetBootID("00000000-0000-4000-8000-00000000dead")
+		}
+		return fs
+	}
+	fs := w.fs.Crash(n, how.cut)
+	if w.rng.Intn(2) == 0 {
+		fs.SetBootID(w.fs.BootID())
+	}
+	return fs
+}
+
+// A tour visits crash points until it has seen enough.
+type tour struct {
+	states, budget int
+	prefixes       int
+	deepest        int
+}
+
+// visit puts every prefix of a world's log to every way to end. Some of the
+// states that this gives live on in a world of their own, for a crash during the
+// first generations after recovery, and so on.
+func (o *tour) visit(w *world, depth int) {
+	end := w.fs.Ops()
+	o.deepest = max(o.deepest, depth)
+	for n := w.start; n <= end; n++ {
+		o.prefixes++
+		for _, how := range crashes(w.rng) {
+			o.states++
+			fs := w.after(n, how)
+			st := w.checkFiles(fs, n, how.kill)
+			if depth < 3 && w.rng.Intn(150) == 0 {
+				o.liveOn(w, fs, n, how, st, depth)
+			}
+			if o.states%64 == 0 {
+				runtime.GC() // address space
+			}
+		}
+	}
+}
+
+// liveOn goes on from a state after a crash and visits what follows.
+func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth int) {
+	next := newWorld(w.t, rand.New(rand.NewSource(w.rng.Int63())), fs, w.o.Shards)
+	next.value = w.value + 1000000
+	next.last = append(append(next.last, w.last...), fmt.Sprintf("%s after %d operations", how.name, n))
+	if how.kill {
+		// What the kill found may be lost with the power, down to what was durable.
+		next.start = n
+		for _, c := range w.cuts {
+			if c.from < n {
+				c.durable, c.weak = c.durable && c.to <= n, c.weak && c.to <= n
+				next.cuts = append(next.cuts, c)
+			}
+		}
+		next.begin(nil)
+		next.cuts = append(next.cuts, cutNote{from: n, to: n, state: st, weak: true})
+	} else {
+		next.begin(st)
+	}
+	for range 4 + w.rng.Intn(12) {
+		next.step()
+	}
+	next.flush()
+	drop(next.c)
+	o.visit(next, depth+1)
+}
+
+// TestCrashAnywhere holds every prefix of what a cache asked of its disk to the
+// law: the state after Open is the state at some cut not older than the last
+// acknowledged one, and equal to it, since nothing was damaged.
+func TestCrashAnywhere(t *testing.T) {
+	rng := newRand(t)
+	o := &tour{budget: *crashStates}
+	if o.budget == 0 {
+		o.budget = 12000
+		if racing || testing.Short() {
+			o.budget = 600
+		}
+	}
+	for worlds := 0; o.states < o.budget; worlds++ {
+		w := newWorld(t, rand.New(rand.NewSource(rng.Int63())), crashfs.New(), 1+worlds%2)
+		w.begin(state{})
+		for range 60 {
+			w.step()
+		}
+		drop(w.c)
+		o.visit(w, 1)
+	}
+	t.Logf("%d states after %d prefixes, up to %d crashes in a row", o.states, o.prefixes, o.deepest)
+}
+
+// TestClearBeforePagesAreRead clears while the sizes of most entries are unknown.
+func TestClearBeforePagesAreRead(t *testing.T) {
+	rng := newRand(t)
+	for range 8 {
+		clearUnread(t, rng)
+	}
+}
+
+func clearUnread(t *testing.T, rng *rand.Rand) {
+	fs := crashfs.New()
+	w := newWorld(t, rng, fs, 1)
+	w.begin(nil)
+	w.sets(200)
+	if err := w.c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	fs.Inject(func(op crashfs.Op) error {
+		if op.Kind == crashfs.OpRead && strings.Contains(op.Path, "pages-") && op.Off >= pageSize {
+			<-release
+		}
+		return nil
+	})
+	c := openOn(t, w.o)
+	for i := range 40 {
+		mustSet(t, c, fmt.Appendf(nil, "new-%d", i), testValue(i, 50*i))
+	}
+	if err := c.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Len() != 0 || c.Bytes() != 0 {
+		t.Errorf("%d entries of %d bytes after Clear", c.Len(), c.Bytes())
+	}
+	close(release)
+	if r, err := c.WaitVerified(context.Background()); err != nil || r.Dropped != 0 {
+		t.Errorf("%v, report %+v: what Clear removed is not lost", err, r)
+	}
+	checkInvariants(t, c)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
