@@ -6,12 +6,15 @@ import "encoding/binary"
 // slot's number and its new word. What a cut took is never written again, so the
 // dumper reads it without a lock.
 type journal struct {
-	limit  int  // stores between two cuts that a disk that hangs can make a shard hold; 0: no journal
-	lost   bool // overflowed since the last cut: the next durable generation is full
-	stores int  // since the last cut
-	full   [][]byte
-	chunk  []byte
+	chunk  *[journalChunk]byte
+	used   int // bytes of chunk
 	taken  int // bytes of chunk that earlier cuts took
+	stores int // since the last cut
+	// limit is how many stores between two cuts a disk that hangs can make a shard
+	// hold; 0: no journal is kept.
+	limit int
+	lost  bool // overflowed since the last cut: the next durable generation is full
+	full  [][]byte
 }
 
 const (
@@ -20,17 +23,17 @@ const (
 )
 
 func (j *journal) append(slot uint32, w word) {
-	n := len(j.chunk)
-	if n+journalEntry > cap(j.chunk) {
+	n := j.used
+	if n+journalEntry > journalChunk || j.chunk == nil {
 		if !j.extend() {
 			return
 		}
 		n = 0
 	}
-	b := j.chunk[: n+journalEntry : cap(j.chunk)]
-	binary.LittleEndian.PutUint32(b[n:], slot)
-	binary.LittleEndian.PutUint64(b[n+4:], uint64(w))
-	j.chunk = b
+	b := j.chunk[n : n+journalEntry]
+	binary.LittleEndian.PutUint32(b, slot)
+	binary.LittleEndian.PutUint64(b[4:], uint64(w))
+	j.used = n + journalEntry
 	j.stores++
 }
 
@@ -40,23 +43,23 @@ func (j *journal) extend() bool {
 		return false
 	}
 	if j.stores >= j.limit {
-		j.full, j.chunk, j.taken, j.stores, j.lost = nil, nil, 0, 0, true
+		*j = journal{limit: j.limit, lost: true}
 		return false
 	}
-	if len(j.chunk) > j.taken {
-		j.full = append(j.full, j.chunk[j.taken:])
+	if j.used > j.taken {
+		j.full = append(j.full, j.chunk[j.taken:j.used])
 	}
-	j.chunk, j.taken = make([]byte, 0, journalChunk), 0
+	j.chunk, j.used, j.taken = new([journalChunk]byte), 0, 0
 	return true
 }
 
 // cut returns the stores since the cut before, and whether some were lost.
 func (j *journal) cut() (parts [][]byte, lost bool) {
 	parts, lost = j.full, j.lost
-	if len(j.chunk) > j.taken {
-		parts = append(parts, j.chunk[j.taken:len(j.chunk):len(j.chunk)])
+	if j.used > j.taken {
+		parts = append(parts, j.chunk[j.taken:j.used:j.used])
 	}
-	j.taken = len(j.chunk)
+	j.taken = j.used
 	j.full, j.stores, j.lost = nil, 0, false
 	return parts, lost
 }

@@ -20,6 +20,7 @@ type persistence struct {
 	dir     string
 	fs      pagefile.FS
 	lock    io.Closer
+	schema  string
 	network string // type of the network file system, if it is on one
 	log     *slog.Logger
 	result  *loader.Result // nil: the disk did not answer
@@ -116,6 +117,10 @@ func (p *persistence) event(e dump.Event) {
 		}
 		p.failed, p.noted = time.Time{}, false
 		p.log.Debug("flushed", "event", "flushed", "generation", e.Generation, "kind", e.Kind, "pages", e.Pages, "bytes", e.Bytes, "took", e.Took)
+		return
+	}
+	if e.Kind == dump.Weak {
+		p.log.Debug("weak generations paused", "event", "weak_paused", "err", e.Err)
 		return
 	}
 	now := time.Now()
