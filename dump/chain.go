@@ -25,6 +25,7 @@ type chain struct {
 
 	ring  *ring
 	up    bool
+	first uint64                // number of the anchor that it began with, 0: an earlier process began it
 	why   error                 // of being down; nil: it never was up
 	pos   pagefile.WeakPos      // after the newest link; Offset is kept by ring
 	cuts  []pagefile.ShardState // of the newest cut, where the next link begins
@@ -97,7 +98,13 @@ func (ch *chain) anchor(c *Cut) {
 		ch.stop(err)
 		return
 	}
-	ch.up, ch.why = true, nil
+	ch.up, ch.why, ch.first = true, nil, ch.pos.Number
+}
+
+// follows reports whether a record leads to the chain: until then a killed
+// process finds the cut of that record, and no link.
+func (ch *chain) follows(r *pagefile.Record) bool {
+	return ch.up && r != nil && r.Weak.File == ch.ring.id && r.Weak.Number >= ch.first
 }
 
 func (ch *chain) header(c *Cut, prev uint64) pagefile.BlobHeader {

@@ -23,7 +23,8 @@ type story struct {
 }
 
 func (s *story) weak() {
-	if err := s.d.Weak(); err == nil && s.d.chain.up {
+	links := s.d.chain.links
+	if err := s.d.Weak(); err == nil && s.d.Stats().WeakUp && s.d.chain.links > links {
 		s.acks = append(s.acks, ack{s.fs.Ops(), s.f.clock, false})
 	}
 }
@@ -31,7 +32,7 @@ func (s *story) weak() {
 // flush makes a promise only if it succeeds: faults may be injected.
 func (s *story) flush() {
 	if _, err := s.d.Flush(context.Background()); err == nil {
-		s.acks = append(s.acks, ack{s.fs.Ops(), s.f.clock, true})
+		s.acks = append(s.acks, ack{s.fs.Ops(), s.d.base.record.Clock, true})
 	}
 }
 
@@ -102,64 +103,56 @@ func (s *story) arrive(n int, fsys *crashfs.FS, weak, killed bool, where string)
 }
 
 func TestCrashAtAnyOperation(t *testing.T) {
-	for seed := range uint64(6) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &story{rig: newRig(t, seed, nil)}
-			if seed%2 == 0 {
-				s.f.limit = 1000 // nothing is evicted: nothing may be missing
-			}
-			s.live(16)
-			s.visit(3)
-		})
-	}
+	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+		s := &story{rig: newRig(t, seed, nil)}
+		if seed%2 == 0 {
+			s.f.limit = 1000 // nothing is evicted: nothing may be missing
+		}
+		s.live(16)
+		s.visit(3)
+	})
 }
 
 func TestCrashAmongWriters(t *testing.T) {
-	for seed := range uint64(4) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &story{rig: newRig(t, seed, nil)}
-			s.f.during = func() { s.f.churn(1) }
-			s.live(10)
-			s.visit(5)
-		})
-	}
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
+		s := &story{rig: newRig(t, seed, nil)}
+		s.f.during = func() { s.f.churn(1) }
+		s.live(10)
+		s.visit(5)
+	})
 }
 
 func TestRingWraps(t *testing.T) {
-	for seed := range uint64(4) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &story{rig: newRig(t, seed, func(c *Config) { c.WeakBytes = minRing })}
-			s.f.churn(20)
-			s.flush()
-			for i := range 80 {
-				s.f.churn(1 + s.f.rng.IntN(12))
-				s.weak()
-				if i%4 == 3 {
-					s.flush()
-				}
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
+		s := &story{rig: newRig(t, seed, func(c *Config) { c.WeakBytes = minRing })}
+		s.f.churn(20)
+		s.flush()
+		for i := range 80 {
+			s.f.churn(1 + s.f.rng.IntN(12))
+			s.weak()
+			if i%4 == 3 {
+				s.flush()
 			}
-			if bytes := s.d.chain.bytes; bytes < 3*minRing {
-				t.Fatalf("got %d bytes of links, want some laps", bytes)
-			}
-			s.visit(17)
-		})
-	}
+		}
+		if bytes := s.d.chain.bytes; bytes < 3*minRing {
+			t.Fatalf("got %d bytes of links, want some laps", bytes)
+		}
+		s.visit(17)
+	})
 }
 
 // A process is killed or loses power again and again; each one goes on with what
 // it found.
 func TestRestarts(t *testing.T) {
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &story{rig: newRig(t, seed, func(c *Config) { c.WeakBytes = 4 * minRing })}
-			for range 10 {
-				s.live(s.f.rng.IntN(8))
-				s.restart(seed%2 == 0)
-			}
-			s.flush()
-			s.verify()
-		})
-	}
+	eachSeed(t, 8, func(t *testing.T, seed uint64) {
+		s := &story{rig: newRig(t, seed, func(c *Config) { c.WeakBytes = 4 * minRing })}
+		for range 10 {
+			s.live(s.f.rng.IntN(8))
+			s.restart(seed%2 == 0)
+		}
+		s.flush()
+		s.verify()
+	})
 }
 
 // restart ends the process somewhere in the last operations and opens what is

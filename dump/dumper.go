@@ -100,7 +100,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if start.Opens == 0 {
 		d.opens = start.LastOpens + 1
 	}
-	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool)}
+	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool)}
 	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
 	if start.Record != nil && !start.NewLineage {
@@ -117,6 +117,9 @@ func New(cfg Config, src Source, start Start) *Dumper {
 // restore takes over the segments, the journals and the chain of a Start.
 func (d *Dumper) restore(s *Start) {
 	d.home.restore(s)
+	if s.Named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(s.Named) }
+	}
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State

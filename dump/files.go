@@ -21,6 +21,7 @@ type fileKey struct {
 type files struct {
 	cfg    *Config
 	known  map[fileKey]bool // may exist
+	rings  map[string]bool  // names of record rings that an earlier process made
 	listed bool
 }
 
@@ -48,6 +49,9 @@ func (f *files) list() (highest uint64, err error) {
 			return 0, fmt.Errorf("list %s: %w", dir, err)
 		}
 		for _, name := range names {
+			if !weak && (name == pagefile.RecordsName || name == pagefile.MirrorName) {
+				f.rings[name] = true
+			}
 			kind, id, ok := pagefile.ParseName(name)
 			if ok && weak == (kind == pagefile.KindWeak) {
 				f.known[fileKey{kind, id}] = true
@@ -57,6 +61,17 @@ func (f *files) list() (highest uint64, err error) {
 	}
 	f.listed = true
 	return highest, nil
+}
+
+// openRing opens a ring of records. One that this process was about to make is
+// removed if that failed: where its directory could not be synced, a sync that
+// succeeds later proves nothing about the name. // I8
+func (f *files) openRing(name string) (*pagefile.Ring, error) {
+	ring, err := pagefile.OpenRing(f.cfg.FS, f.cfg.Dir, name)
+	if err != nil && !f.rings[name] {
+		f.cfg.FS.Remove(filepath.Join(f.cfg.Dir, name))
+	}
+	return ring, err
 }
 
 // create makes a file of size bytes, with its header, and syncs both it and its

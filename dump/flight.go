@@ -82,6 +82,7 @@ func (d *Dumper) generate(o order) (uint64, error) {
 		}
 	}
 	d.setHealth(err)
+	d.setWeakHealth(d.chainDown())
 	if d.base.record != nil && generation == d.base.record.Generation {
 		return generation, nil // durable, even if its mirror failed
 	}

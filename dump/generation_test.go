@@ -11,26 +11,24 @@ import (
 )
 
 func TestFlushAndReplay(t *testing.T) {
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := newRig(t, seed, nil)
-			for range 12 {
-				r.f.churn(60)
-				if r.f.rng.IntN(3) == 0 {
-					r.f.grow()
-				}
-				if err := r.d.Weak(); err != nil {
-					t.Fatal(err)
-				}
-				r.f.churn(30)
-				g := r.flush()
-				got := r.verify()
-				if got.record.Generation != g || got.record.Clock != r.f.clock {
-					t.Fatalf("got generation %d at cut %d, want %d at %d", got.record.Generation, got.record.Clock, g, r.f.clock)
-				}
+	eachSeed(t, 8, func(t *testing.T, seed uint64) {
+		r := newRig(t, seed, nil)
+		for range 12 {
+			r.f.churn(60)
+			if r.f.rng.IntN(3) == 0 {
+				r.f.grow()
 			}
-		})
-	}
+			if err := r.d.Weak(); err != nil {
+				t.Fatal(err)
+			}
+			r.f.churn(30)
+			g := r.flush()
+			got := r.verify()
+			if got.record.Generation != g || got.record.Clock != r.f.clock {
+				t.Fatalf("got generation %d at cut %d, want %d at %d", got.record.Generation, got.record.Clock, g, r.f.clock)
+			}
+		}
+	})
 }
 
 func TestNothingChangedNothingWritten(t *testing.T) {
@@ -80,22 +78,20 @@ func TestCloseSaysThatNothingFollows(t *testing.T) {
 
 // Writers run while an image is copied and pages are: the cut divides them.
 func TestWritersDuringADump(t *testing.T) {
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := newRig(t, seed, nil)
-			r.f.during = func() { r.f.churn(2) }
-			for i := range 10 {
-				r.f.churn(40)
-				r.d.needFull = i%2 == 0
-				r.flush()
-				r.verify()
-				if err := r.d.Weak(); err != nil {
-					t.Fatal(err)
-				}
-				r.verify()
+	eachSeed(t, 8, func(t *testing.T, seed uint64) {
+		r := newRig(t, seed, nil)
+		r.f.during = func() { r.f.churn(2) }
+		for i := range 10 {
+			r.f.churn(40)
+			r.d.needFull = i%2 == 0
+			r.flush()
+			r.verify()
+			if err := r.d.Weak(); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			r.verify()
+		}
+	})
 }
 
 func TestChoice(t *testing.T) {

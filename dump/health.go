@@ -59,6 +59,13 @@ func (d *Dumper) setHealth(err error) {
 	h.notBefore = time.Now().Add(h.pause)
 }
 
+// chainDown is why there is no chain, nil if there is one or should be none.
+func (d *Dumper) chainDown() error {
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	return d.chain.why
+}
+
 func (d *Dumper) setWeakHealth(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -33,6 +33,9 @@ type home struct {
 	limit *limiter
 	stop  func() error
 
+	named       func() (map[uint32]bool, error) // places of retained generations; nil: nobody can tell
+	quarantined bool                            // places are held back that no generation may name
+
 	pages   int   // that went home in this generation
 	bytes   int64 // written to the page file
 	leftOut int   // pages that were gone or damaged when they were to be copied
@@ -69,6 +72,7 @@ func (h *home) restore(s *Start) {
 		h.died[shard] = append(h.died[shard], st.Died...)
 	}
 	h.places.quarantine()
+	h.quarantined = true
 }
 
 func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment) {
@@ -222,10 +226,13 @@ func (h *home) makePlaces(need int) error {
 		return nil
 	}
 	n := h.places.step(need - h.places.count)
-	if n == 0 {
-		if need <= h.places.available() {
-			return nil
-		}
+	switch {
+	case n > 0:
+	case h.endQuarantine():
+		return h.makePlaces(need)
+	case need <= h.places.available():
+		return nil
+	default:
 		return h.outOfPlaces()
 	}
 	err := h.growPlaces(n)
@@ -240,6 +247,22 @@ func (h *home) makePlaces(need int) error {
 	default:
 		return err
 	}
+}
+
+// endQuarantine frees what no generation names of the places that were held back
+// at Start; false if that was done or nobody can tell. A process writes a
+// generation or two and ends: without this a few of them would hold everything.
+func (h *home) endQuarantine() bool {
+	if !h.quarantined || h.named == nil {
+		return false
+	}
+	named, err := h.named()
+	if err != nil {
+		return false
+	}
+	h.quarantined = false
+	h.places.reclaim(named)
+	return true
 }
 
 func (h *home) growPlaces(n uint32) error {

@@ -28,7 +28,7 @@ func (d *Dumper) prepare() error {
 		if d.rings[i] != nil {
 			continue
 		}
-		ring, err := pagefile.OpenRing(d.cfg.FS, d.cfg.Dir, name)
+		ring, err := d.files.openRing(name)
 		if err != nil {
 			return err
 		}
@@ -42,6 +42,20 @@ func (d *Dumper) prepare() error {
 		d.lease = lease
 	}
 	return d.openPageFile()
+}
+
+// namedPlaces asks which places the generations name that may still be opened or
+// read. One that nobody knows the record of, or whose record is in limbo, may
+// name any.
+func (d *Dumper) namedPlaces(ask func([]uint64) (map[uint32]bool, error)) (map[uint32]bool, error) {
+	if d.limbo != nil || len(d.history.pinned) > 0 {
+		return nil, errNoPlace
+	}
+	var list []uint64
+	for _, r := range d.history.retained {
+		list = append(list, r.Generation)
+	}
+	return ask(list)
 }
 
 // openPageFile opens the base's page file, or makes another if there is none or

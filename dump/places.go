@@ -12,6 +12,8 @@ import (
 //	free ──take──▶ taken ──leave, named──▶ leaving ──commit──▶ retired ──release──▶ free
 //	                 └─────leave, not named──▶ tainted ──page file synced──▶ free
 //
+// and at most once, what Start held back: leaving, retired ──reclaim──▶ free.
+//
 // Leaving: no row has it, but the newest durable record may name it. Retired:
 // some record that is still retained, or a reader, may. Tainted: no record names
 // it, and what was written there may have failed.
@@ -66,6 +68,27 @@ func (p *places) quarantine() {
 	for place := range p.total {
 		if p.claim(place) {
 			p.leaving = append(p.leaving, place)
+		}
+	}
+}
+
+// reclaim frees the leaving and retired places that are not named by any
+// generation that is retained, tried or read.
+func (p *places) reclaim(named map[uint32]bool) {
+	leaving, retired := p.leaving, p.retired
+	p.leaving, p.retired = nil, nil
+	for _, place := range leaving {
+		if named[place] {
+			p.leaving = append(p.leaving, place)
+		} else {
+			p.setFree(place)
+		}
+	}
+	for _, r := range retired {
+		if named[r.place] {
+			p.retired = append(p.retired, r)
+		} else {
+			p.setFree(r.place)
 		}
 	}
 }

@@ -2,12 +2,29 @@ package dump
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/pagefile"
 )
+
+var (
+	firstSeed = flag.Uint64("seed", 0, "first seed of tests that run with several")
+	moreSeeds = flag.Uint64("seeds", 0, "how many seeds instead of the usual number")
+)
+
+// eachSeed runs a test with n seeds, which -seed and -seeds change.
+func eachSeed(t *testing.T, n uint64, test func(t *testing.T, seed uint64)) {
+	if *moreSeeds > 0 {
+		n = *moreSeeds
+	}
+	for seed := *firstSeed; seed < *firstSeed+n; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { test(t, seed) })
+	}
+}
 
 // A rig is a fake cache, its dumper and the disk under it, driven step by step.
 type rig struct {
@@ -21,7 +38,7 @@ type rig struct {
 
 func fakeConfig(fsys *crashfs.FS, f *fakeCache) Config {
 	return Config{FS: fsys, Dir: fakeDir, Geometry: f.geo, Schema: "fake",
-		Frames: len(f.shards) * (2*f.limit + 8), WeakBytes: 1 << 20, Keep: 2}
+		Frames: len(f.shards) * (2*f.limit + 80), WeakBytes: 1 << 20, Keep: 2}
 }
 
 // newRig begins with an empty directory.

@@ -25,6 +25,10 @@ type Start struct {
 	// its links was. File 0: there is no chain.
 	Chain  pagefile.WeakPos
 	Shards []StartShard // of the geometry's number; empty if Record is nil
+	// Named tells which places durable generations name. It is asked when places
+	// run out while those that were not in use at Start are held back for older
+	// generations. May be nil: then they stay held back.
+	Named func(generations []uint64) (places map[uint32]bool, err error)
 }
 
 // A StartShard is one shard of a Start.

@@ -29,6 +29,7 @@ type Stats struct {
 	LastTook    time.Duration // of it
 	ChangedSet  int64         // bytes set since the newest durable cut, when last looked at
 	Pending     int64         // bytes of journals that wait for a durable generation
+	WeakUp      bool          // a killed process would find the newest link
 	WeakHeld    int64         // bytes of the weak ring that are needed
 	Places      int           // of the page file
 	PlacesFree  int
@@ -47,13 +48,13 @@ func (d *Dumper) Stats() Stats {
 	if d.chain.ring != nil {
 		held = d.chain.ring.held()
 	}
-	weak, weakBytes := d.chain.links, d.chain.bytes
+	weak, weakBytes, up := d.chain.links, d.chain.bytes, d.chain.follows(d.base.record)
 	d.cutMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
 	s.ChangedSet, s.Pending, s.WeakHeld, s.Weak = set, pending, held, weak
-	s.Written.Weak = weakBytes
+	s.Written.Weak, s.WeakUp = weakBytes, up
 	s.Predicted += time.Duration(links) * perLinkByte
 	s.Busy = d.busy.what
 	return s
