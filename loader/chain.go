@@ -26,7 +26,7 @@ func (l *load) applyChain() {
 	}
 	l.res.Clock = l.res.Record.Clock
 	start := l.res.Record.Weak
-	if start.File == 0 || l.res.Record.Generation != l.newestRetained() {
+	if start.File == 0 || l.Durable || l.res.Record.Generation != l.newestRetained() {
 		return
 	}
 	l.res.Chain = start

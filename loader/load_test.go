@@ -174,6 +174,22 @@ func TestLoadModifiesNothing(t *testing.T) {
 	}
 }
 
+func TestLoadDurableOnly(t *testing.T) {
+	w, snap := sample(t)
+	w.busy(30)
+	w.link(false)
+	res := mustLoad(t, w, func(o *Options) { o.Durable = true })
+	exactly(t, res, snap)
+	if res.Weak != 0 || res.Chain.File != 0 || res.Clock != w.record.Clock {
+		t.Errorf("got %d links, chain %v, clock %d", res.Weak, res.Chain, res.Clock)
+	}
+	for i, s := range res.Shards {
+		if s.State != w.record.Shards[i] {
+			t.Errorf("shard %d: state %v, want %v", i, s.State, w.record.Shards[i])
+		}
+	}
+}
+
 // A writer that had to leave out what was evicted while it wrote moves the
 // record's heads further than those of the link that comes next.
 func TestLoadHeadsOnlyGrow(t *testing.T) {

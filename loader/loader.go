@@ -18,6 +18,7 @@ type Options struct {
 	// Generation is the one to open; 0 is the newest, with the weak chain that
 	// follows it. Another is opened without, to go back to exactly that state.
 	Generation uint64
+	Durable    bool // without the weak chain, also for the newest: the state at its record's cut
 	Positional bool // do not map files
 	Workers    int  // goroutines that read and verify; 0: one for each processor
 	// Memory gives n bytes, zeroed or not, for links: some MiB at a time, all

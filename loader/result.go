@@ -39,7 +39,7 @@ type Result struct {
 
 	Weak int // links applied
 	// Chain is where the next link goes, and number and hash of the last that was
-	// applied. File 0: there is no chain to go on with.
+	// applied. File 0: there is no chain to go on with, or none was asked for.
 	Chain  pagefile.WeakPos
 	Clock  int64 // the newest of record and links, ms
 	Shards []Shard
