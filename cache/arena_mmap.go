@@ -40,4 +40,8 @@ func (a *arena) populate(off, n int) { populate(a.bytes(off, n)) }
 func (a *arena) clear() { _ = unix.Madvise(a.mem, unix.MADV_DONTNEED) }
 
 // release unmaps the range. Nobody may read it any more.
-func (a *arena) release() { _ = unix.Munmap(a.mem) }
+func (a *arena) release() {
+	if a != nil {
+		_ = unix.Munmap(a.mem)
+	}
+}

@@ -92,6 +92,7 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 		res, err := loader.Load(ctx, loader.Options{
 			FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
 			Positional: o.Recovery.Positional || p.network != "",
+			Memory:     p.linkMemory(weakRing(o.MaxBytes)),
 		})
 		done <- loaded{res, err}
 	}()
@@ -165,6 +166,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
 		c.clock.notBefore(res.Clock)
 		start.Shards = c.recover(res)
+		p.links.release() // what was read into it lies in frames now
 		start.Named = p.namedPlaces
 	}
 	return start

@@ -27,6 +27,9 @@ type persistence struct {
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
 
+	links     *arena // for the chain that Open applies; nil: none was needed
+	linksUsed int
+
 	verified chan struct{} // closed when everything is in memory and verified
 
 	mu     sync.Mutex
@@ -82,21 +85,15 @@ func (p *persistence) close(ctx context.Context) error {
 // release gives up the directory. A dumper whose disk hangs keeps the lock until
 // it has let go of the files.
 func (p *persistence) release() {
-	done := make(chan struct{})
-	if p.dumper == nil {
-		close(done)
-	} else {
-		go func() { <-p.dumper.Done(); close(done) }()
+	if p.dumper != nil {
+		select {
+		case <-p.dumper.Done():
+		default:
+			go func() { <-p.dumper.Done(); p.abandon() }()
+			return
+		}
 	}
-	let := func() {
-		p.abandon()
-	}
-	select {
-	case <-done:
-		let()
-	case <-time.After(10 * time.Millisecond):
-		go func() { <-done; let() }()
-	}
+	p.abandon()
 }
 
 // abandon closes the files that were opened for reading, and the lock.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sort"
 	"sync"
@@ -32,8 +33,11 @@ func (c *Cache) recover(res *loader.Result) []dump.StartShard {
 func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard {
 	l := s.newLazy(from, res)
 	start := dump.StartShard{
-		Durable: from.Durable, State: from.State, Journals: from.Journals[from.Chained:], Died: from.Died,
+		Durable: from.Durable, State: from.State, Died: from.Died,
 		Segments: make([]dump.StartSegment, 0, len(from.Segments)),
+	}
+	for _, j := range from.Journals[from.Chained:] {
+		start.Journals = append(start.Journals, bytes.Clone(j)) // of memory that is given back
 	}
 	s.restoreQueues(l, from)
 	for i := len(from.Segments) - 1; i >= 0; i-- { // newest first: memory may be short
@@ -196,4 +200,25 @@ func (s *shard) applyJournal(l *lazyShard, entries []byte) (grown int64) {
 		}
 	}
 	return grown
+}
+
+// linkMemory gives the loader memory for the links of the weak chain: fresh huge
+// pages cost a tenth of what the heap's cost, and Open waits for them. Where there
+// is none left it gives none.
+func (p *persistence) linkMemory(size int64) func(n int) []byte {
+	return func(n int) []byte {
+		if p.links == nil {
+			a, err := newArena(int(size))
+			if err != nil {
+				return nil
+			}
+			p.links = a
+		}
+		if n > p.links.size-p.linksUsed {
+			return nil
+		}
+		b := p.links.bytes(p.linksUsed, n)
+		p.linksUsed += n
+		return b
+	}
 }
