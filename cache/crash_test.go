@@ -7,9 +7,11 @@ import (
 	"math/rand"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/pagefile"
 )
 
 var crashStates = flag.Int("crashstates", 0, "states after a crash to visit; 0: as many as suit every test run")
@@ -169,4 +171,38 @@ func clearUnread(t *testing.T, rng *rand.Rand) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestRestatedRecordKeepsItsChain kills a process that has written the record
+// that it found again, for want of a mirror, and nothing after it.
+func TestRestatedRecordKeepsItsChain(t *testing.T) {
+	fs := crashfs.New()
+	w := newWorld(t, newRand(t), fs, 1)
+	w.begin(nil)
+	g := mustFlush(t, w.c)
+	mustSet(t, w.c, []byte("a"), []byte("1"))
+	if err := w.c.persist.dumper.Weak(); err != nil {
+		t.Fatal(err)
+	}
+	drop(w.c)
+	fs = fs.Clone()
+	mirror := worldDir + "/" + pagefile.MirrorName
+	if err := fs.Flip(mirror, int64(pagefile.RingSlot(g)*pagefile.MaxRecord), 1); err != nil {
+		t.Fatal(err)
+	}
+	c := openOn(t, w.on(fs))
+	wantValue(t, c, []byte("a"), []byte("1"))
+	remove := fs.Fail(crashfs.Rule{Kind: crashfs.OpCreate, Path: "blobs-", Err: syscall.EIO})
+	if _, err := c.Flush(context.Background()); err == nil {
+		t.Fatal("Flush wrote its blob nowhere")
+	}
+	remove()
+	drop(c)
+	fs = fs.Clone()
+	c = openOn(t, w.on(fs))
+	defer drop(c)
+	if r := c.Recovery(); r.Generation <= g {
+		t.Fatalf("generation %d was not restated: %+v", g, r)
+	}
+	wantValue(t, c, []byte("a"), []byte("1"))
 }

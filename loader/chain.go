@@ -94,10 +94,12 @@ func (l *load) linkAfter(w *window, pos pagefile.WeakPos) (*pagefile.Blob, int64
 	return nil, 0
 }
 
-// follows reports whether a link comes after pos in the record's history.
+// follows reports whether a link comes after pos in the record's history. The
+// opens of the record tell nothing: a later process may have restated it before
+// it went on with the chain.
 func (l *load) follows(h *pagefile.BlobHeader, pos pagefile.WeakPos) bool {
 	return h.Kind == pagefile.BlobWeak && h.Number == pos.Number+1 && h.Prev == pos.Hash &&
-		h.Lineage == l.res.Record.Lineage && h.Opens >= l.res.Record.Opens && h.Opens <= pagefile.MaxOpens
+		h.Lineage == l.res.Record.Lineage && h.Opens <= pagefile.MaxOpens
 }
 
 // prove verifies and decodes the whole link. The drafts are read only.
