@@ -18,6 +18,7 @@ type checker struct {
 	shard int
 	slots []fakeSlot          // at the cut
 	state pagefile.ShardState // at the cut
+	large map[uint64]bool     // live at the cut
 }
 
 // check compares what was recovered with the cut that it is of: every slot has
@@ -31,7 +32,7 @@ func (f *fakeCache) check(r *replayed) error {
 		return fmt.Errorf("generation %d is of a cut that never was: %d", r.record.Generation, r.clock)
 	}
 	for i, s := range r.shards {
-		c := checker{f, r, s, i, cut.slots[i], cut.states[i]}
+		c := checker{f, r, s, i, cut.slots[i], cut.states[i], cut.large[i]}
 		if err := c.check(); err != nil {
 			return fmt.Errorf("generation %d, %d links, cut %d, shard %d: %w", r.record.Generation, r.links, r.clock, i, err)
 		}
@@ -54,6 +55,11 @@ func (c *checker) check() error {
 		}
 		if err := c.checkSlot(got, want, uint64(slot*len(c.shards)+c.shard)); err != nil {
 			return fmt.Errorf("slot %d: %w", slot, err)
+		}
+	}
+	for number, row := range c.s.rows {
+		if row.Queue == pagefile.QueueLarge && !c.large[number] {
+			return fmt.Errorf("large segment %x has ended, and nothing says so", number)
 		}
 	}
 	return checkStale(c.r, c.s)

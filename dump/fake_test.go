@@ -61,6 +61,7 @@ type fakeSegment struct {
 type fakeCut struct {
 	states []pagefile.ShardState
 	slots  [][]fakeSlot
+	large  []map[uint64]bool
 }
 
 const fakeSlots = 8 * pagefile.MinBaseBuckets
@@ -296,6 +297,11 @@ func (f *fakeCache) Cut() *Cut {
 		c.Shards = append(c.Shards, sc)
 		seen.states = append(seen.states, sc.State)
 		seen.slots = append(seen.slots, slices.Clone(s.slots))
+		large := map[uint64]bool{}
+		for n := range s.large {
+			large[n] = true
+		}
+		seen.large = append(seen.large, large)
 	}
 	f.cuts[f.clock] = seen
 	return c

@@ -45,6 +45,9 @@ func (f *files) list() (highest uint64, err error) {
 			dir = f.cfg.WeakDir
 		}
 		names, err := f.cfg.FS.ReadDir(dir)
+		if err != nil && weak {
+			break // without links there are durable generations all the same
+		}
 		if err != nil {
 			return 0, fmt.Errorf("list %s: %w", dir, err)
 		}

@@ -75,8 +75,9 @@ func (d *Dumper) generate(o order) (uint64, error) {
 	case retryFull(err):
 		d.needFull = true
 		generation, err = d.attempt(o)
-	case errors.Is(err, errNoPlace) && d.cfg.Keep > minKeep:
-		// Without a place, generations beyond two go first. // I11
+	case errors.Is(err, errNoPlace) && d.history.spare():
+		// Without a place, generations beyond two go first, and those that were
+		// being read when somebody last asked. // I11
 		if err = d.restate(false, minKeep); err == nil {
 			generation, err = d.attempt(o)
 		}

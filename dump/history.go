@@ -42,19 +42,20 @@ func (h *history) has(generation uint64) bool {
 }
 
 // retain decides what the record r, the next one, retains: the newest keep cuts,
-// and what is being read, as far as a record has room. Records that state the
-// same cut count as one. It returns their generations with r's own. // I11
+// and what is being read, as far as a record has room. Of records that state the
+// same cut one is enough. It returns their generations with r's own. // I11
 func (h *history) retain(r *pagefile.Record, keep int, held func(uint64) bool) []uint64 {
 	h.next = h.next[:0]
 	cuts, newer := 1, r
 	for i := len(h.retained) - 1; i >= 0; i-- {
 		old := h.retained[i]
-		if !sameCut(old, newer) {
+		twin := sameCut(old, newer)
+		if !twin {
 			cuts++
 		}
 		newer = old
 		room := len(h.next) < pagefile.MaxRetained-1
-		if room && (cuts <= keep || held(old.Generation)) {
+		if room && (!twin && cuts <= keep || held(old.Generation)) {
 			h.next = append(h.next, old)
 		}
 	}
@@ -83,6 +84,9 @@ func (h *history) commit() {
 	}
 	h.retained = append(h.retained[:0], h.next...)
 }
+
+// spare reports whether there is more than the two generations that always stay.
+func (h *history) spare() bool { return len(h.retained) > minKeep || len(h.pinned) > 0 }
 
 // unpin forgets generations that nobody reads. It is asked after the record that
 // does not retain them is durable in both rings: a reader that comes later sees

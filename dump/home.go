@@ -23,6 +23,7 @@ type home struct {
 	file    pagefile.File // nil: not open yet
 	id      uint64
 	size    int64       // allocated
+	grown   bool        // since the last good sync: a record counts its places
 	written []dirty.Run // since the last good sync of file
 
 	oldImage *pagefile.ImageReader // has the checksums of rows with an entry; may be nil
@@ -63,11 +64,11 @@ func (h *home) restore(s *Start) {
 	h.places.grow(s.Record.Places)
 	for shard := range s.Shards {
 		st := &s.Shards[shard]
-		for i := range st.Segments {
-			h.restoreSegment(shard, st, &st.Segments[i])
-		}
 		for q := range st.State.Tails {
 			h.swept[shard][q] = st.State.Tails[q] &^ (unitsPerPage - 1)
+		}
+		for i := range st.Segments {
+			h.restoreSegment(shard, st, &st.Segments[i], s.NewLineage)
 		}
 		h.died[shard] = append(h.died[shard], st.Died...)
 	}
@@ -75,7 +76,7 @@ func (h *home) restore(s *Start) {
 	h.quarantined = true
 }
 
-func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment) {
+func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment, rolledBack bool) {
 	i, ok := h.table.insert(shard, seg.Segment)
 	if !ok {
 		return
@@ -84,6 +85,12 @@ func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment) {
 	r.flags = rowTold
 	if seg.Dirty != 0 || seg.Place == pagefile.NoPlace || h.beganAfter(r, st) {
 		r.change()
+	}
+	if rolledBack && (seg.Fill == pagefile.OpenFill || seg.Dirty != 0) {
+		// A later generation, which is retained, may have pages at home there that
+		// are not full yet in this one.
+		h.renew(i)
+		return
 	}
 	if seg.Place != pagefile.NoPlace && h.places.claim(seg.Place) {
 		r.place, r.entry = seg.Place, int32(seg.ImageEntry)
@@ -287,6 +294,6 @@ func (h *home) allocate(size int64) error {
 	if err := h.file.Allocate(h.size, size-h.size); err != nil {
 		return fmt.Errorf("grow page file: %w", err)
 	}
-	h.size = size
+	h.size, h.grown = size, true
 	return nil
 }

@@ -120,7 +120,7 @@ func (h *home) flush() error {
 
 // sync makes what was written home, or moves it.
 func (h *home) sync() error {
-	if len(h.written) == 0 {
+	if len(h.written) == 0 && !h.grown {
 		return nil
 	}
 	if err := h.file.Sync(); err != nil {
@@ -130,7 +130,7 @@ func (h *home) sync() error {
 	for _, run := range h.written {
 		h.arrive(run)
 	}
-	h.written = h.written[:0]
+	h.written, h.grown = h.written[:0], false
 	h.places.synced()
 	return nil
 }

@@ -66,7 +66,7 @@ func (d *Dumper) due(now time.Time) bool {
 		return true
 	case d.pending.stock.bytes > d.pending.limit/2, d.pending.stock.lostNewer:
 		return true
-	case ch.ring != nil && (!ch.up || ch.since > ch.ring.size/3):
+	case ch.ring != nil && (!ch.follows(d.base.record) || ch.since > ch.ring.size/3):
 		return true
 	}
 	return time.Duration(ch.since)*perLinkByte > d.cfg.Budget/4
