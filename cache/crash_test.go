@@ -206,3 +206,27 @@ func TestRestatedRecordKeepsItsChain(t *testing.T) {
 	}
 	wantValue(t, c, []byte("a"), []byte("1"))
 }
+
+// TestChainBegunAnewIsNamed loses the weak ring and flushes when nothing has
+// changed: what follows in the new ring has to be found.
+func TestChainBegunAnewIsNamed(t *testing.T) {
+	fs := crashfs.New()
+	w := newWorld(t, newRand(t), fs, 1)
+	w.begin(nil)
+	mustFlush(t, w.c)
+	mustSet(t, w.c, []byte("a"), []byte("1"))
+	remove := fs.Fail(crashfs.Rule{Kind: crashfs.OpWrite, Path: "weak-", Err: syscall.EIO})
+	mustFlush(t, w.c)
+	remove()
+	mustFlush(t, w.c)
+	mustSet(t, w.c, []byte("b"), []byte("2"))
+	if err := w.c.persist.dumper.Weak(); err != nil {
+		t.Fatal(err)
+	}
+	drop(w.c)
+	fs = fs.Clone()
+	c := openOn(t, w.on(fs))
+	defer drop(c)
+	wantValue(t, c, []byte("a"), []byte("1"))
+	wantValue(t, c, []byte("b"), []byte("2"))
+}

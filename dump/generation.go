@@ -85,6 +85,9 @@ func (d *Dumper) unchanged(o order) bool {
 	if d.watch.changed || d.home.set.Len() > 0 || d.needFull || b.record == nil {
 		return false
 	}
+	if !o.clean && d.chain.up && !d.chain.follows(b.record) {
+		return false // a chain that began anew needs a record that leads to it
+	}
 	return !o.clean || storeTime(b.record.Stores) <= cleanBudget
 }
 
