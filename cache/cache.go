@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -179,15 +180,26 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.persist != nil {
 		err = c.persist.close(ctx)
 	}
-	c.running.Wait()
+	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
-	if werr := c.awaitViews(ctx); err == nil {
-		err = werr
-	}
+	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
 		c.persist.release()
 	}
 	return err
+}
+
+// awaitBackground waits for the background goroutines. One that a disk holds up
+// ends when the disk answers; it finds every segment gone then.
+func (c *Cache) awaitBackground(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { c.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cache: close: a read of the files is still running: %w", ctx.Err())
+	}
 }
 
 // retireAll takes every segment out of readers' sight. A Get that is under way

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/embercache/ember/pagefile"
 )
 
 // The index of a shard: 64-byte buckets of eight slots, grown by linear hashing
@@ -41,7 +43,7 @@ const (
 func (x *index) init(a *arena, off, baseBuckets, buckets int) {
 	x.base = unsafe.Add(a.base, off)
 	x.baseMask = uint32(baseBuckets - 1)
-	x.limit = uint32(baseBuckets) * maxGrowth
+	x.limit = uint32(min(uint64(baseBuckets)*maxGrowth, pagefile.MaxBuckets))
 	x.version.Store(uint64(buckets))
 }
 

@@ -142,9 +142,10 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	return c, nil
 }
 
-// usable reports whether the directory's geometry leaves room to work in.
+// usable reports whether the directory's geometry leaves room to work in, and
+// asks for no absurd index.
 func usable(o *Options, g pagefile.Geometry) bool {
-	return o.MaxBytes/int64(g.SegmentSize) >= int64(g.Shards*segmentsPerShard/4)
+	return g.Shards*g.BaseBuckets <= baseMax && o.MaxBytes/int64(g.SegmentSize) >= int64(g.Shards*segmentsPerShard/4)
 }
 
 // cold drops what was loaded; the generations stay until a new one is complete.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -26,6 +27,7 @@ type persistence struct {
 	result  *loader.Result // nil: the disk did not answer
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
+	stale   error // every copy of the newest record was lost
 
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
@@ -55,7 +57,7 @@ func (p *persistence) begin(c *Cache) {
 func (p *persistence) health() error {
 	switch {
 	case p.dumper != nil:
-		return p.dumper.Health()
+		return cmp.Or(p.dumper.Health(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
 	}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -98,7 +99,9 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 	if r.Reason == nil {
 		r.Reason = res.Reason
 	}
-	r.MayBeStale = res.MayBeStale
+	if r.MayBeStale = res.MayBeStale; r.MayBeStale {
+		p.stale = fmt.Errorf("cache: %s: every copy of the newest record is lost; an older generation was opened and may be stale: Clear it, or check what was deleted since", p.dir)
+	}
 	if res.Record == nil {
 		return
 	}
