@@ -103,13 +103,13 @@ func (s *story) arrive(n int, fsys *crashfs.FS, weak, killed bool, where string)
 }
 
 func TestCrashAtAnyOperation(t *testing.T) {
-	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
 		s := &story{rig: newRig(t, seed, nil)}
 		if seed%2 == 0 {
 			s.f.limit = 1000 // nothing is evicted: nothing may be missing
 		}
 		s.live(16)
-		s.visit(3)
+		s.visit(7)
 	})
 }
 
@@ -137,7 +137,7 @@ func TestRingWraps(t *testing.T) {
 		if bytes := s.d.chain.bytes; bytes < 3*minRing {
 			t.Fatalf("got %d bytes of links, want some laps", bytes)
 		}
-		s.visit(17)
+		s.visit(37)
 	})
 }
 

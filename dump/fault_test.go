@@ -52,7 +52,7 @@ func TestFailedOnce(t *testing.T) {
 					s.verify()
 					s.f.churn(20)
 					s.flush()
-					s.visit(5)
+					s.visit(23)
 				})
 			}
 		}
@@ -131,7 +131,7 @@ func TestLimbo(t *testing.T) {
 				s.flush()
 				s.verify()
 			}
-			s.visit(3)
+			s.visit(7)
 		})
 	}
 }
@@ -229,7 +229,7 @@ func slotOff(generation uint64) int64 {
 // Anything fails at any time, processes come and go: what is acknowledged is
 // there, and what is there is right.
 func TestStorms(t *testing.T) {
-	eachSeed(t, 10, func(t *testing.T, seed uint64) {
+	eachSeed(t, 6, func(t *testing.T, seed uint64) {
 		s := &story{rig: newRig(t, seed, func(c *Config) { c.WeakBytes = 4 * minRing })}
 		for range 4 {
 			storm := s.storm()
@@ -320,7 +320,11 @@ func TestSpoiltSegmentIsLeftOut(t *testing.T) {
 func TestLostJournal(t *testing.T) {
 	for _, how := range []string{"in the source", "in the dumper"} {
 		t.Run(how, func(t *testing.T) {
-			s := &story{rig: newRig(t, 1, func(c *Config) { c.PendingBytes = 3000 })}
+			s := &story{rig: newRig(t, 1, func(c *Config) {
+				if how == "in the dumper" {
+					c.PendingBytes = 3000
+				}
+			})}
 			s.f.churn(20)
 			s.flush()
 			full := s.d.Stats().Full

@@ -85,7 +85,9 @@ func (h *home) snapshot(begun *Cut) (tables []pagefile.ImageTable, rows [][]int3
 		t := &tables[shard]
 		t.Heads, t.Tails = begun.Shards[shard].State.Heads, begun.Shards[shard].State.Tails
 		h.table.each(shard, func(i int32, r *row) {
-			h.fetchSums(i, r)
+			if !h.fetchSums(i, r) {
+				h.move(i)
+			}
 			r.freshImage = 0
 			r.flags = r.flags&^rowChangedImage | rowTold
 			if r.place != pagefile.NoPlace {
@@ -103,13 +105,16 @@ func (r *row) segment() pagefile.Segment {
 }
 
 // fetchSums takes over the checksums that the image found at Start has for a
-// row. Those that are damaged are lost: their pages are misses.
-func (h *home) fetchSums(i int32, r *row) {
+// row. If some cannot be read the row's pages have to go home again: the cache may
+// have had better luck with them.
+func (h *home) fetchSums(i int32, r *row) bool {
 	if r.entry < 0 || h.oldImage == nil {
-		return
+		return true
 	}
 	old := h.fetched
-	h.oldImage.Sums(int(r.entry), old)
+	if err := h.oldImage.Sums(int(r.entry), old); err != nil {
+		return false
+	}
 	sums := h.table.sumsOf(i)
 	for page, sum := range old {
 		if sums[page] == 0 {
@@ -117,4 +122,5 @@ func (h *home) fetchSums(i int32, r *row) {
 		}
 	}
 	r.entry = -1
+	return true
 }

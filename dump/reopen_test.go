@@ -157,6 +157,40 @@ func TestFailedRing(t *testing.T) {
 	s.visit(1)
 }
 
+// While a generation has no mirror, the links that lead to it from the one before
+// are not written over: that one may be opened next.
+func TestLinksKeptUntilTheMirror(t *testing.T) {
+	s := &story{rig: newRig(t, 1, func(c *Config) { c.WeakBytes = minRing })}
+	s.f.churn(20)
+	s.flush()
+	before := s.verify().record
+	for s.d.Stats().WeakHeld < minRing/2 {
+		s.f.churn(5)
+		s.weak()
+	}
+	s.failOnce(crashfs.OpSync, pagefile.MirrorName)
+	s.flush()
+	want := s.d.base.record.Clock
+	for err := error(nil); err == nil; err = s.d.Weak() {
+		s.f.churn(5)
+	}
+	older := &replayed{record: before}
+	if err := older.load(s.fs.Clone(), true); err != nil {
+		t.Fatal(err)
+	}
+	if older.clock < want {
+		t.Errorf("got cut %d from the generation before, want %d at least", older.clock, want)
+	}
+	if err := s.f.check(older); err != nil {
+		t.Error(err)
+	}
+	s.flush()
+	s.f.churn(5)
+	s.weak()
+	s.verify()
+	s.visit(3)
+}
+
 // In a folder of its own, the ring of another cache is left alone, and durable
 // generations do without the folder.
 func TestWeakDir(t *testing.T) {
