@@ -69,8 +69,8 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
 	c.numbers.last.Store(opens << 32)
-	count := int(o.MaxBytes / int64(g.segmentSize))
-	c.reserve = max(4, g.shards)
+	c.reserve = reserveFor(g)
+	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
 	var err error
 	if c.frames, err = newFrames(count, g.segmentSize); err != nil {
 		return nil, err
@@ -100,6 +100,10 @@ func (c *Cache) newShard(id int, g geometry, indexOff int) *shard {
 	s.index.init(c.indexArena, indexOff, g.baseBuckets, g.baseBuckets)
 	return s
 }
+
+// reserveFor is how many frames, beyond MaxBytes, only the cleaner takes: one for
+// each shard that is moving a segment's entries on.
+func reserveFor(g geometry) int { return max(4, g.shards) }
 
 func log2(n int) int {
 	b := 0
@@ -151,7 +155,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 }
 
 // Health is nil while the cache persists normally, else why it does not:
-// ErrNoSpace, ErrNoMmap, or the last flush error. The cache serves in every case.
+// ErrNoSpace, the last flush error, a disk that does not answer; or, until the
+// cache is closed, that what was opened may be stale. The cache serves in every
+// case.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 
+	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -16,13 +17,13 @@ var (
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")
-	// ErrSchema is the Reason of a cold start over a directory that was written
-	// under another Schema.
-	ErrSchema = errors.New("cache: schema mismatch")
 )
 
-// Errors that arise in the files; the values are package pagefile's.
+// Errors that arise in the files; the values are those of the packages below.
 var (
+	// ErrSchema is within the Reason of a cold start over a directory that was
+	// written under another Schema.
+	ErrSchema = loader.ErrSchema
 	// ErrLocked means that another process, or another Cache of this one, holds
 	// the directory. The detail is in a *LockError.
 	ErrLocked = pagefile.ErrLocked
@@ -32,7 +33,8 @@ var (
 	// ErrNoSpace means that the device is full: persistence is paused, serving
 	// goes on.
 	ErrNoSpace = pagefile.ErrNoSpace
-	// ErrNoMmap means that the platform or file system cannot map files.
+	// ErrNoMmap means that the platform or file system cannot map files. Open
+	// then reads them by position.
 	ErrNoMmap = pagefile.ErrNoMmap
 )
 

@@ -9,7 +9,7 @@ package cache
 //
 // It is the writers who clean, a bounded piece at a time: once free frames run
 // low, whoever stored a KiB walks cleanShare KiB of the shard that has the most to
-// give. While under 5/8 is live a lap over the log frees a quarter of it, so
+// give. While under 5/8 is live a lap over the log frees over a quarter of it, so
 // eight bytes walked for each stored, from an eighth of the frames free, suffice.
 const (
 	cleanShare   = 8

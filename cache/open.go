@@ -100,6 +100,12 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 	case l := <-done:
 		return l.res, l.err
 	case <-ctx.Done():
+		go func() { // nobody waits for it any more
+			if l := <-done; l.res != nil {
+				_ = l.res.Close()
+			}
+			p.links.release()
+		}()
 		return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
 	}
 }

@@ -16,8 +16,10 @@ type Options struct {
 	// their space is allocated, not sparse. Default 256 MiB. It may change
 	// between runs. See Footprint.
 	MaxBytes int64
-	// MaxEntryBytes bounds one key plus value, in bytes, to 128 MiB at most.
-	// Default the smaller of 64 MiB and MaxBytes/8.
+	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
+	// most. Default the smaller of 64 MiB and MaxBytes/8. In a cache of under 256
+	// MiB, whose segments are smaller, so may an entry have to be: to 8 MiB and a
+	// key to 8 KiB in the smallest.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
 	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
@@ -54,12 +56,12 @@ type Freshness struct {
 // Durability says when generations are written.
 type Durability struct {
 	Interval    time.Duration // between durable generations; default 1 s; negative: only Flush and Close
-	Weak        time.Duration // between weak generations, for killed processes; default 5 ms; negative: none
+	Weak        time.Duration // between weak generations, for killed processes, from the first durable one on; default 5 ms; negative: none
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
-	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16
-	BytesPerSec int64         // write-rate limit; 0: none
+	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16, 1 MiB at least
+	BytesPerSec int64         // write-rate limit of pages and images; 0: none
 	NoSync      bool          // skip fdatasync; a power cut may then cost the newest generations
-	Keep        int           // durable generations kept; default 2, which is also the least; 16 at most
+	Keep        int           // durable generations kept; default 2, which is also the least; 8 at most
 }
 
 // Recovery says how Open takes a generation up.
@@ -135,8 +137,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Options.MaxEntryBytes is %d; it may be a quarter of MaxBytes, %d", o.MaxEntryBytes, o.MaxBytes/4)
 	case len(o.Schema) > 255:
 		return fmt.Errorf("cache: Options.Schema has %d bytes; the most is 255", len(o.Schema))
-	case o.Durability.Keep < 2 || o.Durability.Keep > 16:
-		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 16 are possible", o.Durability.Keep)
+	case o.Durability.Keep < 2 || o.Durability.Keep > 8:
+		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
 	}
@@ -184,7 +186,7 @@ func (o *Options) entryLimit(g geometry) int {
 // Footprint says what a configuration costs at most: resident memory and disk,
 // in bytes. Memory is the frames, the index at its largest and the tables;
 // the page cache's copy of the files comes on top while the kernel likes. Disk is
-// the page file at its limit, two images, blobs, the weak ring and the records.
+// the page file at its limit, images and blobs, the weak ring and the records.
 // It reports 0, 0 for options that Open refuses.
 func (o *Options) Footprint() (memory, disk int64) {
 	d, err := o.withDefaults()
@@ -192,7 +194,7 @@ func (o *Options) Footprint() (memory, disk int64) {
 		return 0, 0
 	}
 	g := d.shape()
-	frames := d.MaxBytes / int64(g.segmentSize)
+	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
 	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
 	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * 32
 	memory = frames*int64(g.segmentSize) + index + rings + frames*64

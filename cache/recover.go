@@ -111,7 +111,7 @@ func (s *shard) restoreSegment(l *lazyShard, f *loader.Segment, res *loader.Resu
 	if f.Queue < fileQueues && f.Seq < s.seqOf(s.queues[f.Queue].head) {
 		return 0, false
 	}
-	frame, ok := s.frames.take(2 * s.cache.reserve)
+	frame, ok := s.frames.take(0)
 	if !ok {
 		return 0, false
 	}

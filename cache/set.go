@@ -7,8 +7,10 @@ import (
 )
 
 // Set stores value under key with the default time to live. It copies both. An
-// error (ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was.
-// Set never waits for a disk, but for the first touch of a page after Open.
+// error (ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was. An
+// entry for which there is no room, because Views pin it, is forgotten, the old
+// one with it: Stats.Rejected counts those. Set never waits for a disk, but for
+// the first touch of a page after Open.
 func (c *Cache) Set(key, value []byte) error {
 	return c.set(key, value, EntryOptions{})
 }
@@ -24,7 +26,7 @@ type EntryOptions struct {
 	MemoryOnly bool          // never written to any file; gone after a restart
 }
 
-// SetEntry is Set with everything else that can be said of an entry.
+// SetEntry is Set with settings of the entry's own.
 func (c *Cache) SetEntry(key, value []byte, o EntryOptions) error {
 	return c.set(key, value, o)
 }
@@ -68,7 +70,7 @@ func (c *Cache) check(key, value []byte) error {
 	case headerSize+len(key) > c.segmentSize/2:
 		return fmt.Errorf("%w: a key of %d bytes needs segments of over %d; raise Options.MaxBytes", ErrTooLarge, len(key), c.segmentSize)
 	case len(key)+len(value) > c.maxEntry:
-		return fmt.Errorf("%w: key and value have %d bytes, Options.MaxEntryBytes is %d", ErrTooLarge, len(key)+len(value), c.maxEntry)
+		return fmt.Errorf("%w: key and value have %d bytes, the most is %d: see Options.MaxEntryBytes", ErrTooLarge, len(key)+len(value), c.maxEntry)
 	}
 	return nil
 }

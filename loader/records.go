@@ -179,7 +179,7 @@ func (l *load) withRecord(p rings, newest *pagefile.Record) {
 	l.compareRings(p, newest)
 	l.res.Retained = l.retained(p, newest)
 	if newest.Schema != l.Schema {
-		l.met(SchemaChanged, "", 1, fmt.Errorf("schema %q, want %q", newest.Schema, l.Schema))
+		l.met(SchemaChanged, "", 1, fmt.Errorf("%w: the directory has %q, Options.Schema is %q", ErrSchema, newest.Schema, l.Schema))
 		return
 	}
 	l.res.Record = newest
@@ -191,7 +191,7 @@ func (l *load) withRecord(p rings, newest *pagefile.Record) {
 	case rec == nil:
 		l.met(GenerationMissing, "", 1, fmt.Errorf("generation %d is not retained", l.Generation))
 	case rec.Schema != l.Schema:
-		l.met(SchemaChanged, "", 1, fmt.Errorf("schema %q, want %q", rec.Schema, l.Schema))
+		l.met(SchemaChanged, "", 1, fmt.Errorf("%w: the directory has %q, Options.Schema is %q", ErrSchema, rec.Schema, l.Schema))
 		l.res.Record = nil
 	}
 }

@@ -112,6 +112,10 @@ func (r *Result) Close() error {
 	return errors.Join(errs...)
 }
 
+// ErrSchema is within the Reason of a directory that was written under another
+// schema.
+var ErrSchema = errors.New("schema mismatch")
+
 // noPages stands in for a page file that is not there.
 type noPages struct{}
 
