@@ -47,7 +47,7 @@ func (s *shard) clear() {
 func (s *shard) clearedLocked(w word, head uint64) {
 	pos := head + uint64((w.pos()-uint32(head))&posMask)
 	if s.lazy.Load() != nil && !s.presentLocked(w.queue(), pos) {
-		s.accountLocked(w.queue(), -1, -s.live.Load()/max(s.entries.Load(), 1))
+		s.guessLocked(w.queue(), 1)
 		return
 	}
 	h := readHeader(s.recordAt(w.queue(), pos))

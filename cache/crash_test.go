@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -146,13 +145,7 @@ func clearUnread(t *testing.T, rng *rand.Rand) {
 	if err := w.c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	release := make(chan struct{})
-	fs.Inject(func(op crashfs.Op) error {
-		if op.Kind == crashfs.OpRead && strings.Contains(op.Path, "pages-") && op.Off >= pageSize {
-			<-release
-		}
-		return nil
-	})
+	release := holdReads(fs)
 	c := openOn(t, w.o)
 	for i := range 40 {
 		mustSet(t, c, fmt.Appendf(nil, "new-%d", i), testValue(i, 50*i))
@@ -163,7 +156,7 @@ func clearUnread(t *testing.T, rng *rand.Rand) {
 	if c.Len() != 0 || c.Bytes() != 0 {
 		t.Errorf("%d entries of %d bytes after Clear", c.Len(), c.Bytes())
 	}
-	close(release)
+	release()
 	if r, err := c.WaitVerified(context.Background()); err != nil || r.Dropped != 0 {
 		t.Errorf("%v, report %+v: what Clear removed is not lost", err, r)
 	}

@@ -215,9 +215,7 @@ func (s *shard) settleLocked(l *lazyShard) {
 		return
 	}
 	l.settled = true
-	entries := s.entries.Load()
-	average := s.live.Load() / max(entries, 1)
-	s.accountLocked(smallQueue, -l.missing, -l.missing*average)
+	s.guessLocked(smallQueue, l.missing)
 	s.cache.lost.Add(max(l.missing, 0))
 }
 

@@ -66,7 +66,8 @@ func (s *shard) prefetchSegment(l *lazyShard, src *source) {
 }
 
 // settlePages ends the lazy phase: no word may point at a page that could not be
-// had, since nobody looks at present bits afterwards.
+// had, since nobody looks at present bits afterwards. After damage the index is
+// counted once, under the lock.
 func (s *shard) settlePages() {
 	l := s.lazy.Load()
 	if l == nil {
@@ -82,6 +83,13 @@ func (s *shard) settlePages() {
 		s.sweepMu.Unlock()
 	}
 	s.collectOrphans(l)
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	s.lock()
+	defer s.unlock()
+	if s.guessed {
+		s.recountLocked()
+	}
 	s.lazy.Store(nil)
 }
 

@@ -48,6 +48,7 @@ type shard struct {
 	born        []dump.Large  // large segments published since the last cut
 	died        []uint64      // large segments retired since the last cut
 	sweeping    bool          // see sweep.go
+	guessed     bool          // entries ended whose size was unknown: the gauges need a count
 	shut        bool          // closed: nothing is stored any more
 	cut         dump.ShardCut // what the last cut noted, until the cutter takes it
 }
@@ -92,6 +93,35 @@ func (s *shard) accountLocked(q uint8, entries, bytes int64) {
 			s.fileLive = 0
 		}
 	}
+}
+
+// guessLocked ends entries whose sizes are unknown: the average stands in for
+// them until settlePages counts.
+func (s *shard) guessLocked(q uint8, entries int64) {
+	s.accountLocked(q, -entries, -entries*s.live.Load()/max(s.entries.Load(), 1))
+	s.guessed = true
+}
+
+// recountLocked sets the gauges to what the index says. The caller holds sweepMu,
+// and every page is in memory.
+func (s *shard) recountLocked() {
+	s.guessed = false
+	var entries, live, memoryEntries, memoryLive int64
+	for slot := range s.index.buckets() * bucketSlots {
+		w := s.index.load(slot)
+		if w == 0 {
+			continue
+		}
+		size := int64(readHeader(s.recordAt(w.queue(), s.positionLocked(w))).size(s.segmentSize))
+		if w.queue() < fileQueues {
+			entries, live = entries+1, live+size
+		} else {
+			memoryEntries, memoryLive = memoryEntries+1, memoryLive+size
+		}
+	}
+	s.fileEntries, s.fileLive = entries, live
+	s.entries.Store(entries + memoryEntries)
+	s.live.Store(live + memoryLive)
 }
 
 // forgetLocked ends a live entry whose slot the caller clears or overwrites: the

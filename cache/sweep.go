@@ -62,11 +62,10 @@ func (s *shard) sweepSegment(q uint8, pos, number uint64, keep bool) {
 	}
 }
 
-// loseLocked drops an entry that can no longer be proved. Its size is unknown:
-// the average stands in for it.
+// loseLocked drops an entry that can no longer be proved.
 func (s *shard) loseLocked(slot uint32, w word) {
 	s.putLocked(slot, 0)
-	s.accountLocked(w.queue(), -1, -s.live.Load()/max(s.entries.Load(), 1))
+	s.guessLocked(w.queue(), 1)
 	s.stats.corrupt.Add(1)
 	s.stats.dropped.Add(1)
 }
