@@ -34,6 +34,7 @@ type Dumper struct {
 	busyWeak busy
 	health   health
 	stats    Stats
+	linked   int64 // bytes of links since the newest durable cut, when last looked at
 
 	// cutMu orders cuts and links. No lock is taken while it is held but mu.
 	cutMu   sync.Mutex
@@ -269,7 +270,9 @@ func (d *Dumper) Weak() error {
 func (d *Dumper) cutLocked(anchor bool) *Cut {
 	c := d.src.Cut()
 	d.pending.add(c)
-	d.chain.add(c, anchor)
 	d.watch.update(d, c)
+	d.look() // a disk that hangs shows what waits for it
+	d.chain.add(c, anchor)
+	d.look()
 	return c
 }

@@ -43,21 +43,32 @@ const perSegment = 50 * time.Nanosecond
 
 // Stats returns what was written and how things stand.
 func (d *Dumper) Stats() Stats {
-	d.cutMu.Lock()
-	set, pending, held, links := d.watch.set, d.pending.stock.bytes, int64(0), d.chain.since
-	if d.chain.ring != nil {
-		held = d.chain.ring.held()
+	if d.cutMu.TryLock() { // who writes a link holds it: its disk may hang
+		d.look()
+		d.cutMu.Unlock()
 	}
-	weak, weakBytes, up := d.chain.links, d.chain.bytes, d.chain.follows(d.base.record)
-	d.cutMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.ChangedSet, s.Pending, s.WeakHeld, s.Weak = set, pending, held, weak
-	s.Written.Weak, s.WeakUp = weakBytes, up
-	s.Predicted += time.Duration(links) * perLinkByte
+	s.Predicted += time.Duration(d.linked) * perLinkByte
 	s.Busy = d.busy.what
+	if s.Busy == "" {
+		s.Busy = d.busyWeak.what
+	}
 	return s
+}
+
+// look notes what the cuts have brought so far. The caller holds the cut mutex.
+func (d *Dumper) look() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := &d.stats
+	s.ChangedSet, s.Pending, s.Weak, s.WeakHeld = d.watch.set, d.pending.stock.bytes, d.chain.links, 0
+	if d.chain.ring != nil {
+		s.WeakHeld = d.chain.ring.held()
+	}
+	s.Written.Weak, s.WeakUp = d.chain.bytes, d.chain.follows(d.base.record)
+	d.linked = d.chain.since
 }
 
 // finish counts a generation that was written or failed.
