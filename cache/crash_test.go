@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/pagefile"
@@ -81,6 +82,7 @@ func (o *tour) visit(w *world, depth int) {
 // liveOn goes on from a state after a crash and visits what follows.
 func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth int) {
 	next := newWorld(w.t, rand.New(rand.NewSource(w.rng.Int63())), fs, w.o.Shards)
+	next.o.Recovery = w.o.Recovery
 	next.value = w.value + 1000000
 	next.last = append(append(next.last, w.last...), fmt.Sprintf("%s after %d operations", how.name, n))
 	if how.kill {
@@ -110,15 +112,18 @@ func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, dept
 // acknowledged one, and equal to it, since nothing was damaged.
 func TestCrashAnywhere(t *testing.T) {
 	rng := newRand(t)
+	// Full generations are rare, frequent, or all there is.
+	budgets := []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond, 1}
 	o := &tour{budget: *crashStates}
 	if o.budget == 0 {
 		o.budget = 12000
 		if racing || testing.Short() {
-			o.budget = 600
+			o.budget = 500
 		}
 	}
 	for worlds := 0; o.states < o.budget; worlds++ {
 		w := newWorld(t, rand.New(rand.NewSource(rng.Int63())), crashfs.New(), 1+worlds%2)
+		w.o.Recovery.Budget = budgets[worlds%len(budgets)]
 		w.begin(state{})
 		for range 60 {
 			w.step()

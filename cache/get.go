@@ -44,6 +44,7 @@ type ref struct {
 	frame  uint32
 	w      word
 	slot   *uint64
+	lazy   bool // pages may be on file only
 }
 
 // holds is the last check. Everything read through r before it is proved by it.
@@ -53,16 +54,19 @@ func (r *ref) holds() bool {
 }
 
 // find looks key up. A hit's ref has still to hold after what is read through it.
+// Whether pages can be on file only is asked before the slots are read: once they
+// cannot, no slot leads to a page that was lost, but one read earlier may.
 func (s *shard) find(key []byte, hash uint64) (r ref, o outcome) {
 	tag := word(tagOf(hash)) << tagShift
 	for {
 		version := s.index.version.Load()
 		a, b := s.index.candidates(hash, uint32(version))
-		if lazy := s.lazy.Load(); lazy != nil && !(lazy.hasBucket(a) && lazy.hasBucket(b)) {
+		lazy := s.lazy.Load()
+		if lazy != nil && !(lazy.hasBucket(a) && lazy.hasBucket(b)) {
 			return r, absent
 		}
-		if r, o = s.findIn(a, tag, key); o == miss {
-			r, o = s.findIn(b, tag, key)
+		if r, o = s.findIn(a, tag, key, lazy != nil); o == miss {
+			r, o = s.findIn(b, tag, key, lazy != nil)
 		}
 		switch {
 		case o == changed, o == miss && s.index.version.Load() != version:
@@ -73,14 +77,14 @@ func (s *shard) find(key []byte, hash uint64) (r ref, o outcome) {
 }
 
 // findIn looks through one bucket.
-func (s *shard) findIn(bucket uint32, tag word, key []byte) (r ref, o outcome) {
+func (s *shard) findIn(bucket uint32, tag word, key []byte, lazy bool) (r ref, o outcome) {
 	for i := uint32(0); i < bucketSlots; i++ {
 		slot := s.index.slot(bucket*bucketSlots + i)
 		w := word(atomic.LoadUint64(slot))
 		if w&tagMask != tag {
 			continue
 		}
-		if r, o = s.read(slot, w, key); o != miss {
+		if r, o = s.read(slot, w, key, lazy); o != miss {
 			return r, o
 		}
 	}
@@ -88,7 +92,7 @@ func (s *shard) findIn(bucket uint32, tag word, key []byte) (r ref, o outcome) {
 }
 
 // read follows one slot word to its record and compares the key.
-func (s *shard) read(slot *uint64, w word, key []byte) (r ref, o outcome) {
+func (s *shard) read(slot *uint64, w word, key []byte, lazy bool) (r ref, o outcome) {
 	seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
 	number := seg.number.Load()
 	if (word(atomic.LoadUint64(slot))^w)&^freqMask != 0 {
@@ -99,10 +103,10 @@ func (s *shard) read(slot *uint64, w word, key []byte) (r ref, o outcome) {
 	}
 	frame := seg.frame.Load()
 	off := int(w.pos()&uint32(s.unitMask)) * unitSize
-	if s.lazy.Load() != nil && !seg.has(off, headerSize) {
+	if lazy && !seg.has(off, headerSize) {
 		return r, absent
 	}
-	r = ref{seg: seg, number: number, frame: frame, w: w, slot: slot}
+	r = ref{seg: seg, number: number, frame: frame, w: w, slot: slot, lazy: lazy}
 	if racing {
 		return s.readPinned(r, off, key)
 	}
@@ -118,7 +122,7 @@ func (s *shard) compare(r ref, off int, key []byte) (ref, outcome) {
 	if r.head.keyLen() == len(key) {
 		n := headerSize + r.head.bodyLen(s.segmentSize)
 		if n <= len(r.rec) {
-			if s.lazy.Load() != nil && !r.seg.has(off, n) {
+			if r.lazy && !r.seg.has(off, n) {
 				if !r.holds() {
 					return r, changed
 				}
@@ -226,7 +230,7 @@ func (s *shard) copyLarge(out, list []byte, r *ref) outcome {
 		number := binary.LittleEndian.Uint64(list)
 		n := min(len(out), s.segmentSize)
 		seg := s.large.at(number)
-		if s.lazy.Load() != nil && seg.number.Load() == number && !seg.has(0, n) {
+		if r.lazy && seg.number.Load() == number && !seg.has(0, n) {
 			return absent
 		}
 		if !s.copySegment(seg, number, 0, out[:n]) {

@@ -36,7 +36,6 @@ type fakeShard struct {
 	lose     bool
 	born     []Large
 	died     []uint64
-	stores   int
 	overflow bool
 }
 

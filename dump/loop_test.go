@@ -290,8 +290,7 @@ func TestBootID(t *testing.T) {
 // quiet is a Source of which every cut has the same small news.
 type quiet struct {
 	*fakeCache
-	cut  Cut
-	tail uint64
+	cut Cut
 }
 
 func (q *quiet) Cut() *Cut {
