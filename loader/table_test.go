@@ -165,7 +165,7 @@ var tableTests = map[string]tableTest{
 		option: func(o *Options) { o.Schema = "s2" },
 		check: func(t *testing.T, w *writer, res *Result, snap *snapshot) {
 			cold(t, w, res, snap)
-			if got, want := res.Reason.Error(), `schema-changed: schema "s1", want "s2"`; got != want {
+			if got, want := res.Reason.Error(), `schema-changed: schema mismatch: the directory has "s1", Options.Schema is "s2"`; got != want {
 				t.Errorf("got reason %q, want %q", got, want)
 			}
 			if len(res.Retained) != 3 {
