@@ -88,7 +88,7 @@ func (d *Dumper) unchanged(o order) bool {
 	if !o.clean && d.chain.up && !d.chain.follows(b.record) {
 		return false // a chain that began anew needs a record that leads to it
 	}
-	return !o.clean || storeTime(b.record.Stores) <= cleanBudget
+	return !o.clean || b.applyTime(b.record.Stores) <= cleanBudget
 }
 
 // takeCut takes the cut of a full generation, now that its image is durable. A
@@ -179,7 +179,7 @@ func (d *Dumper) choose(c *Cut, o order) (full bool) {
 		return true
 	}
 	stores := b.record.Stores + d.pending.stock.stores()
-	if storeTime(stores) > d.cfg.Budget/4 || o.clean && storeTime(stores) > cleanBudget {
+	if storeTime(stores) > d.cfg.Budget/4 || o.clean && b.applyTime(stores) > cleanBudget {
 		return true
 	}
 	for i := range c.Shards {
@@ -190,17 +190,9 @@ func (d *Dumper) choose(c *Cut, o order) (full bool) {
 	return false
 }
 
-const (
-	// leastImage keeps a small cache from writing an image with every
-	// generation: blobs of that length are read in no time.
-	leastImage = 1 << 20
-	// cleanBudget is what the journals may cost after a clean Close.
-	cleanBudget = 5 * time.Millisecond
-	// perStore is what applying a journal entry costs in fresh memory.
-	perStore = 20 * time.Nanosecond
-)
-
-func storeTime(stores uint64) time.Duration { return time.Duration(stores) * perStore }
+// leastImage keeps a small cache from writing an image with every generation:
+// blobs of that length are read in no time.
+const leastImage = 1 << 20
 
 // run does steps in order until one fails. A dumper that was told to stop ends
 // between two of them.

@@ -2,8 +2,6 @@ package dump
 
 import (
 	"time"
-
-	"github.com/embercache/ember/pagefile"
 )
 
 // Bytes is what was written, by what it is.
@@ -37,9 +35,6 @@ type Stats struct {
 	// Predicted is the worst-case time to serve again if the process ended now.
 	Predicted time.Duration
 }
-
-// perSegment is what reading a line of the segment table costs.
-const perSegment = 50 * time.Nanosecond
 
 // Stats returns what was written and how things stand.
 func (d *Dumper) Stats() Stats {
@@ -102,12 +97,6 @@ func (d *Dumper) finish(g *generation, err error) {
 		kind = Full
 	}
 	d.cfg.event(Event{Generation: g.number, Kind: kind, Pages: g.pages, Bytes: g.bytes.Total(), Took: took, Err: err})
-}
-
-// predict is the worst-case time to serve again from a record, without links.
-func (d *Dumper) predict(r *pagefile.Record) time.Duration {
-	return storeTime(r.Stores) + time.Duration(d.home.table.len())*perSegment +
-		time.Duration(d.base.blobBytes)*perLinkByte
 }
 
 func (b *Bytes) add(o Bytes) {

@@ -32,10 +32,6 @@ func (w *watch) update(d *Dumper, c *Cut) {
 	}
 }
 
-// perLinkByte is what applying a weak link costs for each of its bytes, at 1 GB
-// a second: hashing, and copying into fresh memory.
-const perLinkByte = time.Nanosecond
-
 // minPause is the least time between two durable generations that nobody asked
 // for.
 const minPause = 10 * time.Millisecond
