@@ -1,8 +1,6 @@
 package dump
 
-import (
-	"time"
-)
+import "time"
 
 // Bytes is what was written, by what it is.
 type Bytes struct {
