@@ -58,18 +58,16 @@ func (d *draft) readImage(image *pagefile.ImageReader, name string) {
 	}
 	d.heads, d.tails, d.start, d.started = entry.Heads, entry.Tails, entry.Heads, true
 	d.out.ImageBuckets = int(entry.Buckets)
-	list, bad, _ := image.Segments(d.shard) // fails only if Shard does
-	d.rows = make([]Segment, 0, len(list)+len(list)/8)
-	for i, seg := range list {
-		switch {
-		case seg.Number == 0: // counted in bad
-		case d.checkSegment(seg) != nil:
-			bad++
-		default:
-			d.rows = append(d.rows, Segment{Segment: seg, ImageEntry: entry.FirstEntry + i})
+	d.rows = make([]Segment, 0, image.SegmentsInFile(d.shard))
+	nonsense := 0
+	bad, _ := image.Segments(d.shard, func(i int, seg pagefile.Segment) { // fails only if Shard does
+		if d.checkSegment(seg) != nil {
+			nonsense++
+			return
 		}
-	}
-	if bad > 0 {
+		d.rows = append(d.rows, Segment{Segment: seg, ImageEntry: entry.FirstEntry + i})
+	})
+	if bad += nonsense; bad > 0 {
 		d.found.add(ImageSegments, name, d.shard, bad, nil)
 	}
 }

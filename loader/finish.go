@@ -53,22 +53,39 @@ func (d *draft) refuse() {
 }
 
 // live returns the rows within head and tail, by queue and seq, in one slice.
+// After a clean end they lie that way already, and nothing is copied: fresh
+// memory costs more than all else here.
 func (d *draft) live() []Segment {
-	if len(d.rows) == 0 {
+	rows := slices.DeleteFunc(d.rows, func(row Segment) bool { return row.Number == 0 || !d.within(&row) })
+	d.rows = nil
+	if len(rows) == 0 {
 		return nil
 	}
-	list := make([]Segment, 0, len(d.rows))
+	if ascending(rows) {
+		return rows
+	}
+	list := make([]Segment, 0, len(rows))
 	for _, q := range [...]uint8{pagefile.QueueSmall, pagefile.QueueMain, pagefile.QueueLarge} {
 		from := len(list)
-		for i := range d.rows {
-			if row := &d.rows[i]; row.Queue == q && row.Number != 0 && d.within(row) {
-				list = append(list, *row)
+		for i := range rows {
+			if rows[i].Queue == q {
+				list = append(list, rows[i])
 			}
 		}
 		list = append(list[:from], d.ordered(list[from:])...)
 	}
-	d.rows = nil
 	return list
+}
+
+// ascending reports whether rows are in order, with no two at one position.
+func ascending(rows []Segment) bool {
+	for i := 1; i < len(rows); i++ {
+		a, b := &rows[i-1], &rows[i]
+		if a.Queue > b.Queue || a.Queue == b.Queue && a.Seq >= b.Seq {
+			return false
+		}
+	}
+	return true
 }
 
 // within reports whether a row can hold anything that is live.
@@ -85,15 +102,10 @@ func (d *draft) within(row *Segment) bool {
 // ordered sorts the rows of one queue in place. Mostly they already are. Of two
 // at one position the one that was told last stays.
 func (d *draft) ordered(rows []Segment) []Segment {
-	bySeq := func(a, b Segment) int { return cmp.Compare(a.Seq, b.Seq) }
-	strictly := true
-	for i := 1; i < len(rows) && strictly; i++ {
-		strictly = rows[i-1].Seq < rows[i].Seq
-	}
-	if strictly {
+	if ascending(rows) {
 		return rows
 	}
-	slices.SortStableFunc(rows, bySeq)
+	slices.SortStableFunc(rows, func(a, b Segment) int { return cmp.Compare(a.Seq, b.Seq) })
 	n := 0
 	for i := range rows {
 		if n > 0 && rows[n-1].Seq == rows[i].Seq {

@@ -130,19 +130,20 @@ func (m *ImageReader) Shard(shard int) (ImageShard, error) {
 	return m.shards[shard], m.errs[shard]
 }
 
-// Segments reads a shard's segments; segment i has entry FirstEntry+i. One that
-// is damaged is a zero Segment, or is left out at the end; bad counts both.
-func (m *ImageReader) Segments(shard int) (list []Segment, bad int, err error) {
+// Segments calls yield for each of a shard's segments that verifies, in order;
+// segment i has entry FirstEntry+i. bad counts the others.
+func (m *ImageReader) Segments(shard int, yield func(i int, seg Segment)) (bad int, err error) {
 	s, err := m.Shard(shard)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	buf := getBlock()
 	defer putBlock(buf)
-	for entry, end := s.FirstEntry, s.FirstEntry+s.Segments; entry < end; {
+	first, end := s.FirstEntry, s.FirstEntry+s.Segments
+	for entry := first; entry < end; {
 		block := m.layout.table + uint64(entry/segmentsPerBlock)
 		if block >= m.blocks {
-			return list, bad + end - entry, nil
+			return bad + end - entry, nil
 		}
 		stop := min(end, entry-entry%segmentsPerBlock+segmentsPerBlock)
 		readErr := m.readBlock(buf[:], block, blockSegments)
@@ -153,11 +154,22 @@ func (m *ImageReader) Segments(shard int) (list []Segment, bad int, err error) {
 			}
 			if seg.Number == 0 {
 				bad++
+			} else {
+				yield(entry-first, seg)
 			}
-			list = append(list, seg)
 		}
 	}
-	return list, bad, nil
+	return bad, nil
+}
+
+// SegmentsInFile is at least how often Segments calls yield, and no more than a
+// file of its length has room for.
+func (m *ImageReader) SegmentsInFile(shard int) int {
+	s, err := m.Shard(shard)
+	if err != nil {
+		return 0
+	}
+	return int(min(uint64(s.Segments), m.blocks*segmentsPerBlock))
 }
 
 // Sums reads the PageSums of the segment with that entry into dst, which is as
