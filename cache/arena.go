@@ -13,10 +13,18 @@ type arena struct {
 	mem  []byte // what was allocated, for release
 }
 
-const hugePage = 2 << 20
+const (
+	hugePage  = 2 << 20
+	hugePages = true // for newArena: the range is filled densely
+)
 
 func (a *arena) bytes(off, n int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(a.base, off)), n)
+}
+
+// table is n segments at off. A segment holds no pointers.
+func (a *arena) table(off, n int) []segment {
+	return unsafe.Slice((*segment)(unsafe.Add(a.base, off)), n)
 }
 
 // word addresses the 8 bytes at off, which is a multiple of 8.

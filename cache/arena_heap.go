@@ -8,7 +8,7 @@ import (
 
 const racing = true
 
-func newArena(size int) (*arena, error) {
+func newArena(size int, _ bool) (*arena, error) {
 	mem := make([]byte, size+64)
 	base := unsafe.Pointer(unsafe.SliceData(mem))
 	base = unsafe.Add(base, int(-uintptr(base)&63))

@@ -14,9 +14,9 @@ import (
 // detector cannot follow the argument of get.go.
 const racing = false
 
-func newArena(size int) (*arena, error) {
+func newArena(size int, huge bool) (*arena, error) {
 	n := size
-	if size >= 4*hugePage {
+	if huge && size >= 4*hugePage {
 		n += hugePage // room to align
 	}
 	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve)

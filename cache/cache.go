@@ -24,6 +24,7 @@ type Cache struct {
 	reserve     int // free frames that only the cleaner takes
 	frames      *frames
 	indexArena  *arena
+	tables      *arena // rings of segments, and the table of large ones
 	large       *largeTable
 	opts        Options
 	log         *slog.Logger
@@ -71,33 +72,54 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
-	var err error
-	if c.frames, err = newFrames(count, g.segmentSize); err != nil {
+	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
 	}
-	stride := g.baseBuckets * maxGrowth * bucketSize
-	if c.indexArena, err = newArena(g.shards * stride); err != nil {
-		c.frames.arena.release()
-		return nil, err
-	}
-	c.large = newLargeTable(count)
 	for i := range g.shards {
-		c.shards = append(c.shards, c.newShard(i, g, i*stride))
+		c.shards = append(c.shards, c.newShard(i, g))
 	}
-	runtime.AddCleanup(c, func(a [2]*arena) { a[0].release(); a[1].release() }, [2]*arena{c.frames.arena, c.indexArena})
 	return c, nil
 }
 
-func (c *Cache) newShard(id int, g geometry, indexOff int) *shard {
+// reserveMemory takes addresses for all that grows with MaxBytes. None of it is
+// touched before it is used, nor seen by the collector.
+func (c *Cache) reserveMemory(frames int, g geometry) (err error) {
+	if c.frames, err = newFrames(frames, g.segmentSize); err != nil {
+		return err
+	}
+	rings := g.shards * queues * ringSize(frames, g)
+	large := largeSize(frames)
+	c.indexArena, err = newArena(g.shards*g.indexStride(), hugePages)
+	if err == nil {
+		c.tables, err = newArena((rings+large)*segmentBytes, !hugePages)
+	}
+	if err != nil {
+		c.frames.arena.release()
+		c.indexArena.release()
+		return err
+	}
+	c.large = newLargeTable(c.tables.table(rings*segmentBytes, large))
+	runtime.AddCleanup(c, func(list [3]*arena) {
+		for _, a := range list {
+			a.release()
+		}
+	}, [3]*arena{c.frames.arena, c.indexArena, c.tables})
+	return nil
+}
+
+// indexStride is the index of a shard at its largest, in bytes.
+func (g geometry) indexStride() int { return g.baseBuckets * maxGrowth * bucketSize }
+
+func (c *Cache) newShard(id int, g geometry) *shard {
 	ring := ringSize(c.frames.count, g)
 	units := g.segmentSize / unitSize
 	s := &shard{
 		cache: c, id: id, frames: c.frames, large: c.large, numbers: &c.numbers,
-		segments: make([]segment, queues*ring), segmentSize: g.segmentSize,
+		segments: c.tables.table(id*queues*ring*segmentBytes, queues*ring), segmentSize: g.segmentSize,
 		unitBits: uint(log2(units)), unitMask: uint64(units - 1),
 		ringBits: uint(log2(ring)), ringMask: ring - 1,
 	}
-	s.index.init(c.indexArena, indexOff, g.baseBuckets, g.baseBuckets)
+	s.index.init(c.indexArena, id*g.indexStride(), g.baseBuckets, g.baseBuckets)
 	return s
 }
 
@@ -216,13 +238,17 @@ func (c *Cache) retireAll() {
 		s.shut = true
 		s.lazy.Store(nil)
 		s.sweepIndexLocked()
-		for i := range s.segments {
-			s.segments[i].retire()
-		}
+		retireTable(s.segments)
 		s.mu.Unlock()
 	}
-	for i := range c.large.entries {
-		c.large.entries[i].retire()
+	retireTable(c.large.entries)
+}
+
+func retireTable(segments []segment) {
+	for i := range segments {
+		if segments[i].number.Load() != 0 { // most memory was never touched
+			segments[i].retire()
+		}
 	}
 }
 

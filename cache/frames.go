@@ -22,7 +22,7 @@ type frames struct {
 }
 
 func newFrames(count, segmentSize int) (*frames, error) {
-	a, err := newArena(count * segmentSize)
+	a, err := newArena(count*segmentSize, hugePages)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,17 @@ func (f *frames) take(leave int) (frame uint32, ok bool) {
 	frame = uint32(f.fresh)
 	f.fresh++
 	return frame, true
+}
+
+// takeRun takes n frames that were never used, one after the other. Only Open
+// calls it, which knows how many there are.
+func (f *frames) takeRun(n int) (first uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first = uint32(f.fresh)
+	f.fresh += n
+	f.free.Add(-int64(n))
+	return first
 }
 
 // give takes back a frame whose segment is retired. A frame that a View pins is

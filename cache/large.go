@@ -24,12 +24,11 @@ type numberSource struct{ last atomic.Uint64 }
 
 func (n *numberSource) next() uint64 { return n.last.Add(1) }
 
-func newLargeTable(frames int) *largeTable {
-	size := 1
-	for size < 2*frames {
-		size <<= 1
-	}
-	return &largeTable{mask: uint64(size - 1), entries: make([]segment, size)}
+// largeSize is how many entries the table has for that many frames.
+func largeSize(frames int) int { return ceilPow2(2 * frames) }
+
+func newLargeTable(entries []segment) *largeTable {
+	return &largeTable{mask: uint64(len(entries) - 1), entries: entries}
 }
 
 func (t *largeTable) at(number uint64) *segment { return &t.entries[number&t.mask] }
@@ -50,13 +49,14 @@ func (t *largeTable) claim(numbers *numberSource, frame uint32, units int) uint6
 
 // place publishes a recovered segment under the number that it has; false if the
 // table is smaller than the one it came from and the entry is taken.
-func (t *largeTable) place(number uint64, frame uint32, fill uint32, present uint64) bool {
+func (t *largeTable) place(number uint64, frame, fill uint32, present uint64, source uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seg := t.at(number)
 	if seg.number.Load() != 0 {
 		return false
 	}
+	seg.source = source
 	seg.open(number, frame, present)
 	seg.fill.Store(fill)
 	return true

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -23,10 +24,10 @@ type lazyShard struct {
 	loaded  []atomic.Uint64 // a bit an index block
 	left    atomic.Int64    // index blocks not loaded
 
-	pages   io.ReaderAt
-	sources []source
-	// byNumber finds a source; immutable after Open.
-	byNumber map[uint64]int32
+	pages    io.ReaderAt
+	places   func(place uint32) int64 // offset of a place in the page file
+	segments []loader.Segment         // those that Open found; not all need be restored
+	sources  []source                 // of each
 
 	// Guarded by the shard's mu.
 	marks   []uint64 // a bit a slot of the image's buckets
@@ -40,16 +41,21 @@ type imageReader interface {
 	Sums(entry int, dst []uint64) error
 }
 
-// A source is where a recovered segment's pages lie.
+// A source is what became known of a segment since Open, which touches none of
+// them: fresh memory costs it more than all else.
 type source struct {
-	number uint64
-	q      uint8
-	seq    uint64
-	place  int64 // offset in the page file, -1: none
-	entry  int   // in the image's table of checksums, -1: none
-	sums   []uint64
-	once   sync.Once     // fetches sums from the image
-	bad    atomic.Uint64 // pages that cannot be had
+	once sync.Once     // fetches sums
+	sums []uint64      // by page; 0: none
+	bad  atomic.Uint64 // pages that cannot be had
+}
+
+// sourceOf finds where a segment's pages lie; false if Open did not restore it.
+func (l *lazyShard) sourceOf(seg *segment, number uint64) (*loader.Segment, *source, bool) {
+	i := int(seg.source)
+	if i >= len(l.segments) || l.segments[i].Number != number {
+		return nil, nil, false
+	}
+	return &l.segments[i], &l.sources[i], true
 }
 
 const bucketsPerBlock = pagefile.ImagePayload / bucketSize
@@ -246,12 +252,11 @@ func (s *shard) loadSegment(q uint8, pos, number uint64) bool {
 // loadPages brings in pages of a segment, or finds that its number has changed;
 // false if one of them cannot be had.
 func (s *shard) loadPages(l *lazyShard, need want) bool {
-	i, ok := l.byNumber[need.number]
+	from, src, ok := l.sourceOf(need.seg, need.number)
 	if !ok {
 		return need.seg.number.Load() != need.number
 	}
-	src := &l.sources[i]
-	src.once.Do(func() { s.fetchSums(l, src) })
+	src.once.Do(func() { s.fetchSums(l, from, src) })
 	var run [loadRun * pageSize]byte
 	for page := 0; page < s.segmentSize/pageSize; page += loadRun {
 		bits := need.bits >> page & (1<<loadRun - 1)
@@ -259,7 +264,7 @@ func (s *shard) loadPages(l *lazyShard, need want) bool {
 		if bits == 0 {
 			continue
 		}
-		good := s.readRun(l, src, page, bits, run[:])
+		good := s.readRun(l, from, src, page, bits, run[:])
 		s.lock()
 		if need.seg.number.Load() == need.number {
 			s.adoptLocked(need.seg, page, good, run[:])
@@ -286,33 +291,31 @@ func (s *shard) adoptLocked(seg *segment, first int, good uint64, run []byte) {
 
 // fetchSums reads a segment's checksums from the image, but for those that a blob
 // has overridden.
-func (s *shard) fetchSums(l *lazyShard, src *source) {
-	n := s.segmentSize / pageSize
-	sums := make([]uint64, n)
-	if src.entry >= 0 && l.image != nil {
-		if err := l.image.Sums(src.entry, sums); err != nil {
+func (s *shard) fetchSums(l *lazyShard, from *loader.Segment, src *source) {
+	src.sums = make([]uint64, s.segmentSize/pageSize)
+	if from.ImageEntry >= 0 && l.image != nil {
+		if err := l.image.Sums(from.ImageEntry, src.sums); err != nil {
 			s.cache.foundDamage(err)
-			clear(sums)
+			clear(src.sums)
 		}
 	}
-	for i, sum := range src.sums {
+	for i, sum := range from.Sums {
 		if sum != 0 {
-			sums[i] = sum
+			src.sums[i] = sum
 		}
 	}
-	src.sums = sums
 }
 
 // readRun reads pages of a segment and verifies them; bits of those that are good
 // come back, the others are bad from now on. A page without a checksum is a miss.
-func (s *shard) readRun(l *lazyShard, src *source, first int, bits uint64, run []byte) (good uint64) {
+func (s *shard) readRun(l *lazyShard, from *loader.Segment, src *source, first int, bits uint64, run []byte) (good uint64) {
 	for i := 0; i < loadRun; i++ {
 		if bits&(1<<i) == 0 {
 			continue
 		}
 		page, b := first+i, run[i*pageSize:(i+1)*pageSize]
 		s.stats.loads.Add(1)
-		if err := s.readPage(l, src, page, b); err != nil {
+		if err := s.readPage(l, from, src.sums[page], page, b); err != nil {
 			src.bad.Or(1 << page)
 			s.cache.foundDamage(err)
 			continue
@@ -323,13 +326,13 @@ func (s *shard) readRun(l *lazyShard, src *source, first int, bits uint64, run [
 	return good
 }
 
-func (s *shard) readPage(l *lazyShard, src *source, page int, b []byte) error {
-	want, got := src.sums[page], uint64(0)
-	if want != 0 && src.place >= 0 && l.pages != nil {
-		if _, err := l.pages.ReadAt(b, src.place+int64(page)*pageSize); err != nil {
+func (s *shard) readPage(l *lazyShard, from *loader.Segment, want uint64, page int, b []byte) error {
+	got := uint64(0)
+	if want != 0 && from.Place != pagefile.NoPlace && l.pages != nil {
+		if _, err := l.pages.ReadAt(b, l.places(from.Place)+int64(page)*pageSize); err != nil {
 			return err
 		}
-		if got = pagefile.PageSum(src.number, page, b); got == want {
+		if got = pagefile.PageSum(from.Number, page, b); got == want {
 			return nil
 		}
 	}

@@ -142,6 +142,9 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 		start = p.restore(c, res, opens)
 	}
 	p.describe(c, res)
+	if res != nil {
+		res.Shards = nil // the shards have what they need of it
+	}
 	if res != nil && !res.Foreign {
 		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
 	}

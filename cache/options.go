@@ -196,7 +196,7 @@ func (o *Options) Footprint() (memory, disk int64) {
 	g := d.shape()
 	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
 	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
-	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * 32
+	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * segmentBytes
 	memory = frames*int64(g.segmentSize) + index + rings + frames*64
 	disk = diskLimit(&d, g, int(frames), index)
 	return memory, disk

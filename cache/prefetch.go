@@ -5,6 +5,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -36,33 +37,33 @@ func (s *shard) prefetch() bool {
 	if l == nil {
 		return true
 	}
-	order := make([]int, len(l.sources))
+	order := make([]int, len(l.segments))
 	for i := range order {
 		order[i] = i
 	}
-	sort.Slice(order, func(a, b int) bool { return l.sources[order[a]].number > l.sources[order[b]].number })
+	sort.Slice(order, func(a, b int) bool { return l.segments[order[a]].Number > l.segments[order[b]].Number })
 	for _, i := range order {
 		select {
 		case <-s.cache.stop:
 			return false
 		default:
 		}
-		s.prefetchSegment(l, &l.sources[i])
+		s.prefetchSegment(l, &l.segments[i])
 	}
 	return true
 }
 
-func (s *shard) prefetchSegment(l *lazyShard, src *source) {
-	seg := s.large.at(src.number)
-	if src.q < fileQueues {
-		seg = s.segmentAt(src.q, s.startOf(src.seq))
+func (s *shard) prefetchSegment(l *lazyShard, from *loader.Segment) {
+	seg := s.large.at(from.Number)
+	if from.Queue < fileQueues {
+		seg = s.segmentAt(from.Queue, s.startOf(from.Seq))
 	}
 	fill := int(min(uint64(seg.fill.Load()), s.unitMask+1)) * unitSize
-	if seg.number.Load() != src.number || fill == 0 || seg.has(0, fill) {
+	if seg.number.Load() != from.Number || fill == 0 || seg.has(0, fill) {
 		return
 	}
 	s.frames.arena.populate(int(seg.frame.Load())*s.segmentSize, s.segmentSize)
-	s.loadPages(l, want{seg, src.number, pageBits(0, fill)})
+	s.loadPages(l, want{seg, from.Number, pageBits(0, fill)})
 }
 
 // settlePages ends the lazy phase: no word may point at a page that could not be
@@ -97,9 +98,9 @@ func (s *shard) settlePages() {
 // what listed them was lost.
 func (s *shard) collectOrphans(l *lazyShard) {
 	orphans := make(map[uint64]bool)
-	for i := range l.sources {
-		if src := &l.sources[i]; src.q == pagefile.QueueLarge && s.large.at(src.number).number.Load() == src.number {
-			orphans[src.number] = true
+	for i := range l.segments {
+		if from := &l.segments[i]; from.Queue == pagefile.QueueLarge && s.large.at(from.Number).number.Load() == from.Number {
+			orphans[from.Number] = true
 		}
 	}
 	if len(orphans) == 0 {

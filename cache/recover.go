@@ -3,7 +3,7 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
-	"sort"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,43 +17,69 @@ import (
 // needs them; see lazy.go.
 func (c *Cache) recover(res *loader.Result) []dump.StartShard {
 	starts := make([]dump.StartShard, len(c.shards))
+	runs := c.allot(res.Shards)
 	var group sync.WaitGroup
 	for i, s := range c.shards {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			starts[i] = s.recover(&res.Shards[i], res)
+			starts[i] = s.recover(&res.Shards[i], res, runs[i])
 		}()
 	}
 	group.Wait()
 	return starts
 }
 
-// recover is one shard's part. Nobody else has the shard yet.
-func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard {
-	l := s.newLazy(from, res)
-	start := dump.StartShard{
-		Durable: from.Durable, State: from.State, Died: from.Died,
-		Segments: make([]dump.StartSegment, 0, len(from.Segments)),
+// A frameRun is the frames that a shard may restore segments into.
+type frameRun struct{ next, end uint32 }
+
+// allot gives each shard frames for its segments. If there are not enough for
+// all, but for those that only the cleaner takes, each gets its share: the same
+// files and options give the same state.
+func (c *Cache) allot(shards []loader.Shard) []frameRun {
+	need := 0
+	for i := range shards {
+		need += len(shards[i].Segments)
 	}
+	room := c.frames.count - c.reserve
+	runs := make([]frameRun, len(shards))
+	for i := range runs {
+		n := len(shards[i].Segments)
+		if need > room {
+			n = int(int64(n) * int64(room) / int64(need))
+		}
+		first := c.frames.takeRun(n)
+		runs[i] = frameRun{first, first + uint32(n)}
+	}
+	return runs
+}
+
+// oldestOf is the number of the oldest segment that n frames are enough for,
+// counted from the newest.
+func oldestOf(segments []loader.Segment, n int) uint64 {
+	if n >= len(segments) {
+		return 0
+	}
+	numbers := make([]uint64, len(segments))
+	for i := range segments {
+		numbers[i] = segments[i].Number
+	}
+	slices.Sort(numbers)
+	if n == 0 {
+		return numbers[len(numbers)-1] + 1
+	}
+	return numbers[len(numbers)-n]
+}
+
+// recover is one shard's part. Nobody else has the shard yet.
+func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) dump.StartShard {
+	l := s.newLazy(from, res)
+	start := dump.StartShard{Durable: from.Durable, State: from.State, Died: from.Died}
 	for _, j := range from.Journals[from.Chained:] {
 		start.Journals = append(start.Journals, bytes.Clone(j)) // of memory that is given back
 	}
 	s.restoreQueues(l, from)
-	for i := len(from.Segments) - 1; i >= 0; i-- { // newest first: memory may be short
-		f := &from.Segments[i]
-		dirty, ok := s.restoreSegment(l, f, res)
-		if !ok {
-			s.skipSegment(f)
-			continue
-		}
-		start.Segments = append(start.Segments, dump.StartSegment{Segment: f.Segment, ImageEntry: f.ImageEntry, Sums: f.Sums, Dirty: dirty})
-	}
-	sort.Slice(start.Segments, func(i, j int) bool {
-		a, b := &start.Segments[i], &start.Segments[j]
-		return a.Queue < b.Queue || a.Queue == b.Queue && a.Seq < b.Seq
-	})
-	l.sources = l.sources[:len(l.byNumber)]
+	start.Segments = s.restoreSegments(l, res, run).all
 	s.index.version.Store(uint64(from.State.Buckets))
 	s.lazy.Store(l)
 	found := int64(0)
@@ -68,8 +94,53 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard 
 	return start
 }
 
+// restored is what the dumper asks for of a shard's segments.
+type restored struct {
+	segments []loader.Segment
+	skipped  map[int]bool
+	dirty    map[int]uint64 // pages that came back and are not home
+}
+
+func (r *restored) all(yield func(dump.StartSegment) bool) {
+	for i := range r.segments {
+		f := &r.segments[i]
+		if !r.skipped[i] && !yield(dump.StartSegment{Segment: f.Segment, ImageEntry: f.ImageEntry, Sums: f.Sums, Dirty: r.dirty[i]}) {
+			return
+		}
+	}
+}
+
+// restoreSegments restores the newest segments, as far as there are frames.
+func (s *shard) restoreSegments(l *lazyShard, res *loader.Result, run frameRun) *restored {
+	kept := &restored{l.segments, make(map[int]bool), make(map[int]uint64)}
+	oldest := oldestOf(l.segments, int(run.end-run.next))
+	for i := len(l.segments) - 1; i >= 0; i-- { // what is skipped takes all older along
+		f := &l.segments[i]
+		dirty, ok := uint64(0), false
+		if f.Number >= oldest && run.next < run.end {
+			dirty, ok = s.restoreSegment(l, i, run.next, res)
+		}
+		if ok {
+			run.next++
+		} else {
+			s.skipSegment(f)
+			kept.skipped[i] = true
+		}
+		if dirty != 0 {
+			kept.dirty[i] = dirty
+		}
+		if len(f.Pieces) > 0 {
+			f.Pieces = nil // of memory that is given back
+		}
+	}
+	for ; run.next < run.end; run.next++ {
+		s.frames.give(run.next)
+	}
+	return kept
+}
+
 func (s *shard) newLazy(from *loader.Shard, res *loader.Result) *lazyShard {
-	l := &lazyShard{pages: res.Pages, byNumber: make(map[uint64]int32, len(from.Segments))}
+	l := &lazyShard{pages: res.Pages, places: res.Record.Geometry.PlaceOffset, segments: from.Segments}
 	if res.Image != nil && from.ImageBuckets > 0 {
 		l.image = res.Image
 		l.buckets = min(uint32(from.ImageBuckets), s.index.limit)
@@ -98,9 +169,10 @@ func (s *shard) restoreQueues(l *lazyShard, from *loader.Shard) {
 	}
 }
 
-// restoreSegment gives a recovered segment its frame, and copies the bytes that
-// are not home. ok is false if there is no memory for it.
-func (s *shard) restoreSegment(l *lazyShard, f *loader.Segment, res *loader.Result) (dirty uint64, ok bool) {
+// restoreSegment puts recovered segment i into a frame, and copies the bytes that
+// are not home. ok is false if its ring or table has no room for it.
+func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Result) (dirty uint64, ok bool) {
+	f := &l.segments[i]
 	fill := f.Fill
 	if fill == pagefile.OpenFill {
 		fill = uint32(s.unitMask + 1)
@@ -111,28 +183,18 @@ func (s *shard) restoreSegment(l *lazyShard, f *loader.Segment, res *loader.Resu
 	if f.Queue < fileQueues && f.Seq < s.seqOf(s.queues[f.Queue].head) {
 		return 0, false
 	}
-	frame, ok := s.frames.take(0)
-	if !ok {
-		return 0, false
-	}
 	dirty = copyPieces(s.frames.bytes(frame), f.Pieces, int(fill)*unitSize)
 	if f.Queue == pagefile.QueueLarge {
-		if !s.large.place(f.Number, frame, fill, dirty) {
-			s.frames.give(frame)
+		if !s.large.place(f.Number, frame, fill, dirty, uint32(i)) {
 			return 0, false
 		}
 	} else {
 		seg := s.segmentAt(f.Queue, s.startOf(f.Seq))
+		seg.source = uint32(i)
 		seg.open(f.Number, frame, dirty)
 		seg.fill.Store(fill)
 	}
 	s.used.Add(1)
-	src := &l.sources[len(l.byNumber)]
-	l.byNumber[f.Number] = int32(len(l.byNumber))
-	src.number, src.q, src.seq, src.entry, src.sums, src.place = f.Number, f.Queue, f.Seq, f.ImageEntry, f.Sums, -1
-	if f.Place != pagefile.NoPlace {
-		src.place = res.Record.Geometry.PlaceOffset(f.Place)
-	}
 	return dirty, true
 }
 
@@ -208,7 +270,7 @@ func (s *shard) applyJournal(l *lazyShard, entries []byte) (grown int64) {
 func (p *persistence) linkMemory(size int64) func(n int) []byte {
 	return func(n int) []byte {
 		if p.links == nil {
-			a, err := newArena(int(size))
+			a, err := newArena(int(size), hugePages)
 			if err != nil {
 				return nil
 			}

@@ -16,10 +16,15 @@ type segment struct {
 	present atomic.Uint64
 	frame   atomic.Uint32
 	fill    atomic.Uint32 // units used, once sealed; openFill before
-	_       [8]byte       // 32 bytes: two segments a cache line
+	// source is where the lazyShard has the segment that Open restored here. It
+	// does not change afterwards, so who uses it compares numbers.
+	source uint32
+	_      [4]byte // 32 bytes: two segments a cache line
 }
 
 const (
+	segmentBytes = 32
+
 	openFill = 1<<32 - 1
 	allPages = 1<<64 - 1
 	pageSize = 4096

@@ -43,6 +43,7 @@ type Dumper struct {
 	watch   watch
 
 	// leader
+	start       *Start // whose segments home does not have yet; nil: it does
 	files       files
 	rings       [2]*pagefile.Ring
 	lease       *pagefile.Lease
@@ -115,11 +116,12 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	return d
 }
 
-// restore takes over the segments, the journals and the chain of a Start.
+// restore takes over the journals and the chain of a Start, which the next link
+// needs. The segments can wait for the next durable generation.
 func (d *Dumper) restore(s *Start) {
-	d.home.restore(s)
-	if s.Named != nil {
-		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(s.Named) }
+	d.start = s
+	if named := s.Named; named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
 	}
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)

@@ -316,6 +316,43 @@ func TestSpoiltSegmentIsLeftOut(t *testing.T) {
 	r.verify()
 }
 
+// A disk is slow between the cut and the pages, and the cache turns over: the
+// generation contains a newer cut, and leaves nothing out.
+func TestWhatMovedMeanwhileIsTakenIn(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		t.Run(fmt.Sprintf("full=%v", full), func(t *testing.T) {
+			r := newRig(t, 1, nil)
+			r.f.churn(80)
+			r.flush()
+			r.f.churn(80)
+			r.d.needFull = full
+			turned := false
+			r.f.during = func() {
+				if !turned && r.d.Stats().Busy == "write pages" {
+					turned = true
+					r.f.churn(500)
+				}
+			}
+			r.flush()
+			if !turned {
+				t.Fatal("no page was written")
+			}
+			if n := r.d.Stats().LeftOut; n != 0 {
+				t.Errorf("%d pages were left out", n)
+			}
+			if got := r.verify(); got.record.Clock != r.f.clock {
+				t.Errorf("got the cut at %d, want %d", got.record.Clock, r.f.clock)
+			}
+			r.f.during = nil
+			r.f.churn(80)
+			if err := r.d.Weak(); err != nil {
+				t.Fatal(err)
+			}
+			r.verify()
+		})
+	}
+}
+
 // A journal that overflowed ends the chain and makes the next generation full.
 func TestLostJournal(t *testing.T) {
 	for _, how := range []string{"in the source", "in the dumper"} {

@@ -50,6 +50,7 @@ func (g *generation) write() error {
 		{"bring the table up to date", g.sweep},
 		{"write pages", g.writePages},
 		{"sync pages", g.syncPages},
+		{"take in what was moved", g.retake},
 		{"write blob", g.writeBlob},
 		{"write record", g.writeRecord},
 		{"write mirror", g.writeMirror},
@@ -142,6 +143,32 @@ func (g *generation) writePages() error {
 }
 
 func (g *generation) syncPages() error { return g.d.home.sync() }
+
+// retake takes another cut, once, if pages were evicted between the cut and
+// their turn, as happens when the disk was slow: what was live on them has moved
+// on, and only a newer cut says where to. What it brings comes after all that was
+// done; a cache that turns over faster than that leaves out the rest.
+func (g *generation) retake() error {
+	d := g.d
+	if len(d.home.leftOut) == 0 {
+		return nil
+	}
+	d.cutMu.Lock()
+	sofar := g.stock
+	g.takeLocked(d.cutLocked(true))
+	sofar.extend(g.stock)
+	g.stock = sofar
+	d.cutMu.Unlock()
+	pages, bytes := g.pages, g.bytes.Pages
+	err := d.run([]step{
+		{"bring the table up to date", g.sweep},
+		{"write pages", g.writePages},
+		{"sync pages", g.syncPages},
+	})
+	d.home.forgive()
+	g.pages, g.bytes.Pages = g.pages+pages, g.bytes.Pages+bytes
+	return err
+}
 
 // giveUp undoes a generation that failed before its record was tried: its
 // journals are pending again, and its image goes.

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/embercache/ember/dirty"
 	"github.com/embercache/ember/pagefile"
@@ -37,9 +38,9 @@ type home struct {
 	named       func() (map[uint32]bool, error) // places of retained generations; nil: nobody can tell
 	quarantined bool                            // places are held back that no generation may name
 
-	pages   int   // that went home in this generation
-	bytes   int64 // written to the page file
-	leftOut int   // pages that were gone or damaged when they were to be copied
+	pages   int      // that went home in this generation
+	bytes   int64    // written to the page file
+	leftOut []uint64 // segments of pages that were gone or damaged when they were to be copied
 }
 
 func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
@@ -67,8 +68,8 @@ func (h *home) restore(s *Start) {
 		for q := range st.State.Tails {
 			h.swept[shard][q] = st.State.Tails[q] &^ (unitsPerPage - 1)
 		}
-		for i := range st.Segments {
-			h.restoreSegment(shard, st, &st.Segments[i], s.NewLineage)
+		for seg := range st.Segments {
+			h.restoreSegment(shard, st, &seg, s.NewLineage)
 		}
 		h.died[shard] = append(h.died[shard], st.Died...)
 	}
@@ -172,6 +173,15 @@ func (h *home) advance(shard int, q uint8, seq, from, tail uint64) {
 	before := int((max(from, start) - start) / unitsPerPage)
 	tails := [fileQueues]uint64{tail, tail}
 	h.set.Add(r.number, h.fullPages(r, tails)&^firstPages(before))
+}
+
+// forgive takes back that pages were left out of segments that have ended: no
+// generation from the next one on names those.
+func (h *home) forgive() {
+	h.leftOut = slices.DeleteFunc(h.leftOut, func(number uint64) bool {
+		_, ok := h.table.at[number]
+		return !ok
+	})
 }
 
 // bury ends a row: no generation from the next one on names it.

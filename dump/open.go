@@ -8,9 +8,14 @@ import (
 	"github.com/embercache/ember/pagefile"
 )
 
-// prepare opens what a durable generation needs and is not open yet. Each part
-// is tried again with the next generation if it fails.
+// prepare takes over what was recovered and opens what a durable generation
+// needs and is not open yet. Each part is tried again with the next generation if
+// it fails.
 func (d *Dumper) prepare() error {
+	if d.start != nil {
+		d.home.restore(d.start)
+		d.start = nil
+	}
 	if !d.files.listed {
 		highest, err := d.files.list()
 		if err != nil {

@@ -74,7 +74,7 @@ func (h *home) copyPages(i int32, page, n int, off int64) (int, error) {
 	// Evicted or damaged. It has no checksum, so it is a miss, whatever its place
 	// holds; the next page is not adjacent any more.
 	h.table.sumsOf(i)[page] = 0
-	h.leftOut++
+	h.leftOut = append(h.leftOut, h.table.rows[i].number)
 	return 1, h.flush()
 }
 

@@ -121,6 +121,15 @@ func (s *stock) add(shard int, parts [][]byte) {
 	}
 }
 
+// extend adds the journals of the cut after.
+func (s *stock) extend(next stock) {
+	for i := range s.newer {
+		s.newer[i] = append(s.newer[i], next.newer[i]...)
+	}
+	s.bytes += next.bytes
+	s.lostNewer = s.lostNewer || next.lostNewer
+}
+
 // divide makes everything so far older than the image that begins now.
 func (s *stock) divide() {
 	for i := range s.newer {

@@ -161,7 +161,8 @@ func (r *replayed) readImageShard(i int) (*replayedShard, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, bad, err := r.image.Segments(i)
+	var list []pagefile.Segment
+	bad, err := r.image.Segments(i, func(_ int, seg pagefile.Segment) { list = append(list, seg) })
 	if err != nil || bad > 0 {
 		return nil, fmt.Errorf("%d segments are bad: %v", bad, err)
 	}

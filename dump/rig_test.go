@@ -145,10 +145,12 @@ func (r *replayed) start() Start {
 	}
 	for i, sh := range r.shards {
 		out := StartShard{Durable: r.record.Shards[i], State: sh.state, Journals: sh.chained, Died: sh.died}
+		var segments []StartSegment
 		for _, row := range sh.live(r.record.Geometry.UnitsPerSegment()) {
-			out.Segments = append(out.Segments,
+			segments = append(segments,
 				StartSegment{Segment: row.Segment, ImageEntry: row.entry, Sums: row.blobs, Dirty: r.dirty(row)})
 		}
+		out.Segments = slices.Values(segments)
 		s.Shards = append(s.Shards, out)
 	}
 	return s

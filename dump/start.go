@@ -1,6 +1,10 @@
 package dump
 
-import "github.com/embercache/ember/pagefile"
+import (
+	"iter"
+
+	"github.com/embercache/ember/pagefile"
+)
 
 // A Start is the state of the directory that a Dumper goes on from: what was
 // recovered, or nothing. The zero Start is an empty directory.
@@ -33,9 +37,11 @@ type Start struct {
 
 // A StartShard is one shard of a Start.
 type StartShard struct {
-	Durable  pagefile.ShardState // at Record's cut
-	State    pagefile.ShardState // at the last cut that was applied
-	Segments []StartSegment      // live at State, ascending by queue and seq
+	Durable pagefile.ShardState // at Record's cut
+	State   pagefile.ShardState // at the last cut that was applied
+	// Segments are those live at State, ascending by queue and seq. They are asked
+	// for once, when the first durable generation begins: nobody waits for that.
+	Segments iter.Seq[StartSegment]
 	// Journals is what the links that were applied stored, in order: it is in no
 	// durable blob, so the next durable generation writes it again. A caller that
 	// cannot tell sets NeedFull. // I5

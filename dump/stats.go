@@ -67,8 +67,8 @@ func (d *Dumper) look() {
 // finish counts a generation that was written or failed.
 func (d *Dumper) finish(g *generation, err error) {
 	took := d.cfg.Now().Sub(g.started)
-	leftOut := d.home.leftOut
-	d.home.leftOut = 0
+	leftOut := len(d.home.leftOut)
+	d.home.leftOut = d.home.leftOut[:0]
 	d.mu.Lock()
 	s := &d.stats
 	s.Pages += uint64(g.pages)
