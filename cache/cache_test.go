@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-var seedFlag = flag.Int64("seed", 1, "seed of the randomised laws")
+var (
+	seedFlag    = flag.Int64("seed", 1, "seed of the randomised laws")
+	heapEntries = flag.Int("heapentries", 1_000_000, "entries that must add no more than some thousand objects to the heap")
+)
 
 // newRand prints the seed with the test's failure.
 func newRand(t testing.TB) *rand.Rand {
@@ -260,9 +263,9 @@ func TestHeapObjectsDoNotGrowWithEntries(t *testing.T) {
 		return m.HeapObjects
 	}
 	before := objects()
-	c := openMemory(t, testOptions(512<<20))
+	c := openMemory(t, testOptions(int64(*heapEntries)*300))
 	key, value := make([]byte, 24), make([]byte, 64)
-	const n = 1_000_000
+	n := *heapEntries
 	for i := range n {
 		binary.LittleEndian.PutUint64(key, uint64(i))
 		mustSet(t, c, key, value)
