@@ -291,4 +291,6 @@ type hooks struct {
 	fs   pagefile.FS
 	seed uint64
 	step bool // generations are written on demand alone
+	// lazily: nothing is brought back from files before somebody asks for it.
+	lazily bool
 }

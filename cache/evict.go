@@ -220,7 +220,7 @@ func (s *shard) moveOnLocked(slot uint32, w word, rec []byte) bool {
 		return false
 	}
 	copy(s.recordAt(target, pos), rec)
-	s.putLocked(slot, makeWord(target, pos, w.tag()))
+	s.putLocked(slot, makeWord(target, pos, w.tag()).withFreq(w.freq()-1))
 	return true
 }
 

@@ -47,6 +47,14 @@ type ref struct {
 	lazy   bool // pages may be on file only
 }
 
+// use counts a hit in the frequency bits, if that changes them: from the word
+// that was read, so that a slot which somebody has changed since stays as it is.
+func (r *ref) use() {
+	if f := r.w.freq(); f < int(freqMask) {
+		atomic.CompareAndSwapUint64(r.slot, uint64(r.w), uint64(r.w.withFreq(f+1)))
+	}
+}
+
 // holds is the last check. Everything read through r before it is proved by it.
 func (r *ref) holds() bool {
 	loadFence()
@@ -186,6 +194,7 @@ func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
 				o = miss
 			} else if value, o = s.copyValue(dst, &r); o == hit {
 				s.stats.hits.Add(1)
+				r.use()
 				return value, true
 			}
 		}

@@ -144,7 +144,7 @@ func (s *shard) vacateLocked(bucket uint32, depth int) (slot uint32, ok bool) {
 			if !free && deeper {
 				to, free = s.vacateLocked(other, depth-1)
 			}
-			if free && s.index.load(from) == w {
+			if free && (s.index.load(from)^w)&^freqMask == 0 {
 				s.moveSlotLocked(from, to, w, 1<<32)
 				return from, true
 			}

@@ -46,6 +46,9 @@ func (p *persistence) begin(c *Cache) {
 	if p.dumper != nil {
 		p.dumper.Start()
 	}
+	if c.opts.hooks.lazily {
+		return
+	}
 	c.running.Add(1)
 	go func() {
 		defer c.running.Done()

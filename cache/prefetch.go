@@ -1,8 +1,9 @@
 package cache
 
 import (
+	"cmp"
 	"encoding/binary"
-	"sort"
+	"slices"
 	"time"
 
 	"github.com/embercache/ember/loader"
@@ -10,7 +11,7 @@ import (
 )
 
 // prefetch brings everything that Open left on file into memory: index blocks
-// first, then segments, the newest first. It verifies what it reads, forgets the
+// first, then segments, the hottest first. It verifies what it reads, forgets the
 // entries that cannot be proved, and ends the phase in which a Get or Set can
 // meet a disk.
 func (c *Cache) prefetch() {
@@ -19,10 +20,15 @@ func (c *Cache) prefetch() {
 	for _, s := range c.shards {
 		s.loadIndex()
 	}
-	for _, s := range c.shards {
-		if !s.prefetch() {
-			return // closed
+	for _, w := range c.waiting() {
+		select {
+		case <-c.stop:
+			return
+		default:
 		}
+		w.shard.prefetchSegment(w.lazy, w.segment)
+	}
+	for _, s := range c.shards {
 		s.settlePages()
 	}
 	p := c.persist
@@ -31,26 +37,49 @@ func (c *Cache) prefetch() {
 	p.mu.Unlock()
 }
 
-// prefetch loads the shard's segments; false if the cache is being closed.
-func (s *shard) prefetch() bool {
-	l := s.lazy.Load()
-	if l == nil {
-		return true
-	}
-	order := make([]int, len(l.segments))
-	for i := range order {
-		order[i] = i
-	}
-	sort.Slice(order, func(a, b int) bool { return l.segments[order[a]].Number > l.segments[order[b]].Number })
-	for _, i := range order {
-		select {
-		case <-s.cache.stop:
-			return false
-		default:
+// A waiting segment is one that Open left on file.
+type waiting struct {
+	shard   *shard
+	lazy    *lazyShard
+	segment *loader.Segment
+	heat    int // uses of its entries
+}
+
+// waiting lists the segments of all shards, the hottest first, the newest of
+// those that nobody used or whose uses are not known: a large value's are noted
+// with the record that lists it.
+func (c *Cache) waiting() (list []waiting) {
+	for _, s := range c.shards {
+		l := s.lazy.Load()
+		if l == nil {
+			continue
 		}
-		s.prefetchSegment(l, &l.segments[i])
+		heat := s.heat(l)
+		for i := range l.segments {
+			list = append(list, waiting{s, l, &l.segments[i], heat[i]})
+		}
 	}
-	return true
+	slices.SortFunc(list, func(a, b waiting) int {
+		return cmp.Or(cmp.Compare(b.heat, a.heat), cmp.Compare(b.segment.Number, a.segment.Number))
+	})
+	return list
+}
+
+// heat adds up how often the entries of each recovered segment were used. Words
+// may change meanwhile: it is a hint.
+func (s *shard) heat(l *lazyShard) []int {
+	heat := make([]int, len(l.segments))
+	for slot := range s.index.buckets() * bucketSlots {
+		w := s.index.load(slot)
+		if w == 0 || w.freq() == 0 || w.queue() >= fileQueues {
+			continue
+		}
+		seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
+		if i := int(seg.source); i < len(heat) && l.segments[i].Number == seg.number.Load() {
+			heat[i] += w.freq()
+		}
+	}
+	return heat
 }
 
 func (s *shard) prefetchSegment(l *lazyShard, from *loader.Segment) {

@@ -156,7 +156,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 			return hit, true
 		}
 	}
-	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)))
+	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(old.freq()))
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {

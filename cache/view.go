@@ -44,6 +44,7 @@ func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err er
 		return false, nil
 	}
 	s.stats.hits.Add(1)
+	r.use()
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
 	return true, fn(r.rec[from:to:to])

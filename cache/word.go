@@ -31,6 +31,11 @@ func makeWord(queue uint8, pos uint64, tag uint32) word {
 	return word(queue)<<queueShift | word(pos&posMask)<<posShift | word(tag)<<tagShift
 }
 
+// freq is how often the entry was used lately, 3 at most: a hint for what to
+// bring back first after Open. withFreq carries it to another word.
+func (w word) freq() int              { return int(w & freqMask) }
+func (w word) withFreq(freq int) word { return w&^freqMask | word(max(freq, 0)) }
+
 func (w word) queue() uint8 { return uint8(w >> queueShift) }
 func (w word) pos() uint32  { return uint32(w>>posShift) & posMask }
 func (w word) tag() uint32  { return uint32(w>>tagShift) & (1<<tagBits - 1) }
