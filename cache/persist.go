@@ -113,6 +113,10 @@ func (p *persistence) abandon() {
 func (p *persistence) event(e dump.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if e.Kind == dump.Scrub {
+		p.log.Warn("pages on the disk are damaged; they are written again elsewhere", "event", "scrub", "pages", e.Pages, "err", e.Err)
+		return
+	}
 	if e.Err == nil {
 		if !p.failed.IsZero() {
 			p.log.Info("flushing again", "event", "flush_resumed", "generation", e.Generation)
@@ -147,6 +151,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DiskWritten = d.Written.Total()
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
+	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
 }
 
 // damaged notes bytes that could not be proved.

@@ -14,6 +14,9 @@ type Stats struct {
 	FullGenerations, WeakGenerations uint64
 	FlushPages                       uint64 // pages that went home
 	LeftOut                          uint64 // pages evicted before they could go home
+	// Pages that the scrub read back from the disk and compared, and those of them
+	// that were damaged and written again elsewhere.
+	PagesScrubbed, PagesMended uint64
 	// Bytes written since Open, by file; DiskWritten is their sum with records.
 	PageBytes, BlobBytes, ImageBytes, WeakBytes int64
 	DiskWritten                                 int64

@@ -13,6 +13,8 @@ const (
 	defaultBudget  = 100 * time.Millisecond
 	defaultPending = 64 << 20
 	minRing        = 64 << 10
+
+	defaultScrubPause = time.Second
 )
 
 // A Config says where and how a Dumper writes. FS, Dir, Geometry and Frames have
@@ -35,6 +37,8 @@ type Config struct {
 	Budget       time.Duration // worst-case time to serve again; default 100 ms
 	PendingBytes int64         // journals kept for the next durable generation; default 64 MiB
 
+	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
+
 	Now   func() time.Time // default time.Now
 	Event func(Event)      // may be nil; called by the goroutine that wrote
 }
@@ -52,6 +56,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PendingBytes <= 0 {
 		c.PendingBytes = defaultPending
+	}
+	if c.ScrubPause == 0 {
+		c.ScrubPause = defaultScrubPause
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -72,21 +79,22 @@ const (
 	Weak  Kind = iota // a link of the weak chain
 	Light             // durable, on the image in force
 	Full              // durable, with a new image
+	Scrub             // no generation: pages on the disk were compared
 )
 
-var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full"}
+var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full", Scrub: "scrub"}
 
 func (k Kind) String() string { return kindNames[k] }
 
-// An Event tells of a durable generation that was written or failed, and of weak
-// generations that paused or failed.
+// An Event tells of a durable generation that was written or failed, of weak
+// generations that paused or failed, and of a scrub that found damage.
 type Event struct {
 	Generation uint64 // number of the link if Kind is Weak
 	Kind       Kind
-	Pages      int   // that went home
+	Pages      int   // that went home; of a scrub: that were damaged
 	Bytes      int64 // written to all files
 	Took       time.Duration
-	Err        error // nil: the generation is durable
+	Err        error // nil: the generation is durable; of a scrub: the first damage
 }
 
 func (c *Config) event(e Event) {

@@ -58,6 +58,7 @@ type Dumper struct {
 	number      uint64      // of the next generation or file
 	needFull    bool
 	mend        bool // the record that was opened has no mirror
+	scrub       scrub
 	builder     pagefile.BlobBuilder
 	section     pagefile.Section
 	tails       []byte

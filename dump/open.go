@@ -179,6 +179,7 @@ func (d *Dumper) closeFiles() {
 	d.chain.up = false
 	d.cutMu.Unlock()
 	d.blobs.abandon()
+	d.scrub.close()
 	if d.home.file != nil {
 		d.home.file.Close()
 	}

@@ -17,6 +17,8 @@ type Stats struct {
 	Failed        uint64 // durable generations
 	Pages         uint64 // that went home
 	LeftOut       uint64 // pages that were evicted or damaged before they could go home
+	Scrubbed      uint64 // pages that a scrub compared
+	Damaged       uint64 // of them, those that were written again elsewhere
 	Written       Bytes
 	Took          time.Duration // of all durable generations
 

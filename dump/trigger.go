@@ -72,7 +72,7 @@ func (d *Dumper) due(now time.Time) bool {
 // generations: the triggers see what changed, and journals stay short.
 const observeInterval = 20 * time.Millisecond
 
-// weakLoop takes cuts and wakes the durable loop.
+// weakLoop takes cuts, wakes the durable loop, and scrubs at leisure.
 func (d *Dumper) weakLoop() {
 	defer d.loops.Done()
 	interval := d.cfg.WeakInterval
@@ -81,10 +81,17 @@ func (d *Dumper) weakLoop() {
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	scrub := time.NewTicker(max(d.cfg.ScrubPause, time.Millisecond))
+	defer scrub.Stop()
 	for {
 		select {
 		case <-d.quit:
 			return
+		case <-scrub.C:
+			if d.cfg.ScrubPause > 0 {
+				d.scrubAlone()
+			}
+			continue
 		case <-tick.C:
 		}
 		d.Weak() // its error is Health's

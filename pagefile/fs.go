@@ -18,6 +18,11 @@ type FS interface {
 	// not choose what is written. A name that was created lasts a power cut only
 	// after SyncDir.
 	OpenFile(path string, flag int, perm os.FileMode) (File, error)
+	// OpenDirect opens a regular file for reads that come from the disk and not
+	// from the page cache, where the system can. Offset, length and address of a
+	// read are multiples of PageSize; see [AlignedPages]. A read may fail where
+	// one through OpenFile does not.
+	OpenDirect(path string) (File, error)
 	// Remove removes a file. Handles and mappings of it stay usable. After a
 	// power cut the file may be back, unless SyncDir returned.
 	Remove(path string) error

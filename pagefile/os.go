@@ -24,6 +24,9 @@ const flagsAllowed = os.O_RDONLY | os.O_RDWR | os.O_CREATE | os.O_EXCL
 const zeroChunk = 1 << 20
 
 func (osFS) OpenFile(path string, flag int, perm os.FileMode) (File, error) {
+	if flag&^flagsAllowed != 0 {
+		return nil, fmt.Errorf("open %s: flag %#x: %w", path, flag&^flagsAllowed, errors.ErrUnsupported)
+	}
 	f, err := openRegular(path, flag, perm)
 	if err != nil {
 		return nil, err
@@ -31,12 +34,16 @@ func (osFS) OpenFile(path string, flag int, perm os.FileMode) (File, error) {
 	return &osFile{f}, nil
 }
 
+func (s osFS) OpenDirect(path string) (File, error) {
+	if f, err := openRegular(path, os.O_RDONLY|directFlag, 0); err == nil {
+		return &osFile{f}, nil
+	}
+	return s.OpenFile(path, os.O_RDONLY, 0)
+}
+
 // openRegular opens a regular file, and nothing else: a fifo or a device put
 // under one of our names must neither hang an open nor be written to.
 func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
-	if flag&^flagsAllowed != 0 {
-		return nil, fmt.Errorf("open %s: flag %#x: %w", path, flag&^flagsAllowed, errors.ErrUnsupported)
-	}
 	f, err := os.OpenFile(path, flag|openFlags, perm)
 	if err != nil {
 		return nil, wrapSpace("open "+path, err)

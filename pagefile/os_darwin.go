@@ -10,6 +10,8 @@ import (
 // has long used.
 const ofdSetLock = 90
 
+const directFlag = 0
+
 // reserve extends the file by contiguous blocks if there are, else by any.
 func reserve(f *os.File, off, n int64) error {
 	info, err := f.Stat()

@@ -11,6 +11,9 @@ import (
 
 const ofdSetLock = unix.F_OFD_SETLK
 
+// directFlag makes reads bypass the page cache.
+const directFlag = unix.O_DIRECT
+
 // reserveChunk bounds one fallocate. tmpfs undoes the whole call when a signal
 // arrives, and the Go runtime sends signals: a call for gigabytes might never end.
 const (

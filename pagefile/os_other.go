@@ -10,7 +10,10 @@ import (
 // Elsewhere the package compiles, so that programs with a cache in memory do,
 // and refuses to lock a directory.
 
-const openFlags = 0
+const (
+	openFlags  = 0
+	directFlag = 0
+)
 
 func reserve(*os.File, int64, int64) error                 { return errors.ErrUnsupported }
 func datasync(f *os.File) error                            { return f.Sync() }

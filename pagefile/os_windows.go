@@ -12,6 +12,8 @@ import (
 // as itself, which openRegular then refuses.
 const openFlags = windows.O_FILE_FLAG_OPEN_REPARSE_POINT
 
+const directFlag = 0
+
 // lockOffset is the byte that stands for the whole file: locks are mandatory
 // here, and the holder's text must stay readable.
 const lockOffset = 1 << 62

@@ -2,6 +2,7 @@ package pagefile
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -21,4 +22,12 @@ func PageSum(number uint64, page int, b []byte) uint64 {
 	binary.LittleEndian.PutUint64(pair[8:], number)
 	binary.LittleEndian.PutUint64(pair[16:], uint64(page))
 	return checksum(pair[:])
+}
+
+// AlignedPages is memory for n pages at an address that is a multiple of
+// PageSize, as reads past the page cache ask for.
+func AlignedPages(n int) []byte {
+	b := make([]byte, (n+1)*PageSize)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (PageSize - 1))
+	return b[skip : skip+n*PageSize : skip+n*PageSize]
 }

@@ -127,6 +127,9 @@ func (s *FS) OpenFile(name string, flag int, _ os.FileMode) (pagefile.File, erro
 	return f, nil
 }
 
+// OpenDirect opens a file for reading; there is no page cache to pass by.
+func (s *FS) OpenDirect(name string) (pagefile.File, error) { return s.OpenFile(name, os.O_RDONLY, 0) }
+
 func (s *FS) exists(name string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
