@@ -11,8 +11,8 @@ import (
 // Options configures Open. The zero value of every field is a usable default,
 // and Open accepts a nil *Options. Open copies it.
 type Options struct {
-	// MaxBytes bounds keys, values and record headers together, in bytes; at
-	// least 1 MiB. The page files are larger by the spare and retained segments;
+	// MaxBytes bounds keys, values and record headers together, in bytes; 1 MiB
+	// to 1 TiB. The page files are larger by the spare and retained segments;
 	// their space is allocated, not sparse. Default 256 MiB. It may change
 	// between runs. See Footprint.
 	MaxBytes int64
@@ -127,6 +127,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.MaxBytes < minBytes:
 		return fmt.Errorf("cache: Options.MaxBytes is %d; the least is %d", o.MaxBytes, minBytes)
+	case o.MaxBytes > maxShards*maxShardBytes:
+		return fmt.Errorf("cache: Options.MaxBytes is %d; the most is %d", o.MaxBytes, int64(maxShards*maxShardBytes))
 	case o.Shards < 0 || o.Shards > maxShards:
 		return fmt.Errorf("cache: Options.Shards is %d; 0 to %d are possible", o.Shards, maxShards)
 	case o.Shards > 0 && o.MaxBytes/int64(ceilPow2(o.Shards)) < minBytes:
@@ -141,6 +143,26 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	}
+	return o.validateSigns()
+}
+
+// validateSigns refuses what is negative and means nothing so: a Close whose time
+// is over before it begins would lose the last generation.
+func (o *Options) validateSigns() error {
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"Options.CloseTimeout", int64(o.CloseTimeout)},
+		{"Recovery.Budget", int64(o.Recovery.Budget)},
+		{"Recovery.Timeout", int64(o.Recovery.Timeout)},
+		{"Durability.DirtyBytes", o.Durability.DirtyBytes},
+		{"Durability.BytesPerSec", o.Durability.BytesPerSec},
+	} {
+		if v.value < 0 {
+			return fmt.Errorf("cache: %s is %d; it must not be negative", v.name, v.value)
+		}
 	}
 	return nil
 }
@@ -186,7 +208,8 @@ func (o *Options) entryLimit(g geometry) int {
 // Footprint says what a configuration costs at most: resident memory and disk,
 // in bytes. Memory is the frames, the index at its largest and the tables;
 // the page cache's copy of the files comes on top while the kernel likes. Disk is
-// the page file at its limit, images and blobs, the weak ring and the records.
+// the page file at its limit, images and blobs, the weak ring and the records;
+// what another Schema or damage left stays beside it for two generations more.
 // It reports 0, 0 for options that Open refuses.
 func (o *Options) Footprint() (memory, disk int64) {
 	d, err := o.withDefaults()
