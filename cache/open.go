@@ -18,7 +18,8 @@ import (
 // is opened cold, not refused; Recovery tells why, and the generation that was
 // there stays until a new one is complete. Open fails only for bad Options, a dir
 // that cannot be used, or a lock (ErrLocked, as a *LockError that names the
-// holder); it has changed nothing then. Files that are not ours are left alone.
+// holder); it has changed nothing then, but may have made a folder that was
+// missing. Files that are not ours are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	start := time.Now()
 	o, err := opts.withDefaults()
@@ -208,11 +209,13 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20) }
 
 // diskLimit is what the files take at most: pages three times over (the newest
-// generation, the one before and the one being written may share nothing), two
-// images and one being written, as much in blobs, the ring and the records.
+// generation, the one before and the one being written may share nothing), the
+// images and the newest blobs of what is kept and of one being written, the blobs
+// of the oldest since its image, the ring and the records.
 func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
 	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 6*image + 2<<20
+	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
+	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+1)*(image+blob) + 2<<20
 	if o.Durability.Weak > 0 {
 		disk += weakRing(o.MaxBytes)
 	}
