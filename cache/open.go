@@ -2,8 +2,8 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -29,11 +29,13 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	if o.Name == "" {
 		o.Name = filepath.Base(dir)
 	}
-	p, err := newPersistence(dir, &o)
-	if err != nil {
+	p := newPersistence(dir, &o)
+	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	defer cancel()
+	if err := p.acquire(limit, &o); err != nil {
 		return nil, err
 	}
-	res, err := p.load(ctx, &o)
+	res, err := p.load(limit, &o)
 	if err != nil && ctx.Err() != nil {
 		p.abandon()
 		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
@@ -48,66 +50,100 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	p.begin(c)
 	if o.Recovery.Verify == VerifyEager {
 		if _, err := c.WaitVerified(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("cache: open %s: verify: %w", dir, err), c.Close())
+			_ = c.Shutdown(ctx) // which has ended: nothing more is waited for
+			return nil, fmt.Errorf("cache: open %s: verify: %w", dir, err)
 		}
 	}
 	return c, nil
 }
 
-// newPersistence makes the directory and locks it.
-func newPersistence(dir string, o *Options) (*persistence, error) {
+func newPersistence(dir string, o *Options) *persistence {
 	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
-	if err := p.fs.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cache: open %s: make the directory: %w", dir, err)
+	return p
+}
+
+// acquire makes the directory and locks it. Where the disk does not answer in
+// time there is no lock: load says so.
+func (p *persistence) acquire(ctx context.Context, o *Options) error {
+	type acquired struct {
+		lock    io.Closer
+		network string
+		err     error
+	}
+	a, _ := within(ctx, func() (a acquired) {
+		a.lock, a.network, a.err = p.lockDir(o)
+		return a
+	}, func(a acquired) {
+		if a.err == nil {
+			_ = a.lock.Close()
+		}
+	})
+	if a.err != nil {
+		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
+	}
+	p.lock, p.network = a.lock, a.network
+	if p.network != "" {
+		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", p.network, "dir", p.dir)
+	}
+	return nil
+}
+
+func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err error) {
+	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
+		return nil, "", fmt.Errorf("make the directory: %w", err)
 	}
 	if o.Durability.WeakDir != "" {
 		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
-			return nil, fmt.Errorf("cache: open %s: make Durability.WeakDir: %w", dir, err)
+			return nil, "", fmt.Errorf("make Durability.WeakDir: %w", err)
 		}
 	}
-	lock, err := p.fs.Lock(filepath.Join(dir, "LOCK"))
-	if err != nil {
-		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
+	if lock, err = p.fs.Lock(filepath.Join(p.dir, "LOCK")); err != nil {
+		return nil, "", err
 	}
-	p.lock = lock
-	if name, ok := p.fs.Network(dir); ok {
-		p.network = name
-		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", name, "dir", dir)
-	}
-	return p, nil
+	network, _ = p.fs.Network(p.dir)
+	return lock, network, nil
 }
 
-// load reads what the directory holds, within Recovery.Timeout.
+// load reads what the directory holds, for as long as ctx lasts.
 func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
-	defer cancel()
 	type loaded struct {
 		res *loader.Result
 		err error
 	}
-	done := make(chan loaded, 1)
-	go func() {
-		res, err := loader.Load(ctx, loader.Options{
-			FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
-			Positional: o.Recovery.Positional || p.network != "",
-			Memory:     p.linkMemory(weakRing(o.MaxBytes)),
-		})
-		done <- loaded{res, err}
-	}()
-	select {
-	case l := <-done:
-		return l.res, l.err
-	case <-ctx.Done():
-		go func() { // nobody waits for it any more
-			if l := <-done; l.res != nil {
+	if p.lock != nil {
+		l, ok := within(ctx, func() (l loaded) {
+			l.res, l.err = loader.Load(ctx, loader.Options{
+				FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
+				Positional: o.Recovery.Positional || p.network != "",
+				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
+			})
+			return l
+		}, func(l loaded) {
+			if l.res != nil {
 				_ = l.res.Close()
 			}
 			p.links.release()
-		}()
-		return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+		})
+		if ok {
+			return l.res, l.err
+		}
+	}
+	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+}
+
+// within runs do for as long as ctx lasts. What comes later goes to late.
+func within[T any](ctx context.Context, do func() T, late func(T)) (v T, ok bool) {
+	done := make(chan T, 1)
+	go func() { done <- do() }()
+	select {
+	case v = <-done:
+		return v, true
+	case <-ctx.Done():
+		go func() { late(<-done) }()
+		return v, false
 	}
 }
 
