@@ -118,6 +118,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 // restore takes over the segments, the journals and the chain of a Start.
 func (d *Dumper) restore(s *Start) {
 	d.home.restore(s)
+	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record)
 	if s.Named != nil {
 		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(s.Named) }
 	}
