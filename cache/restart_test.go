@@ -378,3 +378,31 @@ func downFor(t *testing.T, how string, jump time.Duration) {
 	}
 	mustClose(t, c)
 }
+
+// TestOldGenerationsMakeRoom: generations beyond two go when places run out, also
+// those that an earlier process wrote.
+func TestOldGenerationsMakeRoom(t *testing.T) {
+	rng := newRand(t)
+	o := stepOptions(2 << 20)
+	o.Durability.Keep = 8
+	dir := t.TempDir()
+	for process := range 3 {
+		c := open(t, dir, o)
+		if r := reopened(t, c); process > 0 && (r.Outcome != OutcomeWarm || c.Len() == 0 || r.PagesDropped != 0) {
+			t.Errorf("process %d: %d entries, report %+v", process, c.Len(), r)
+		}
+		for i := range 2048 {
+			n := rng.Intn(4000)
+			if rng.Intn(50) == 0 {
+				n = rng.Intn(100 << 10)
+			}
+			mustSet(t, c, testKey(rng.Intn(1<<16)), testValue(i, n))
+			if i%512 == 511 {
+				if _, err := c.Flush(context.Background()); err != nil {
+					t.Fatalf("process %d, Set %d: %v", process, i, err)
+				}
+			}
+		}
+		mustClose(t, c)
+	}
+}
