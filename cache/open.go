@@ -172,7 +172,7 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	}
 	c.persist, p.result, p.loadErr = p, res, loadErr
 	for _, s := range c.shards {
-		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), 4096))
+		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
 	}
 	start := dump.Start{Opens: opens}
 	if res != nil {

@@ -88,7 +88,7 @@ func TestFootprintIsTheMost(t *testing.T) {
 		"all generations full, eight kept": func(o *Options) {
 			o.MaxBytes, o.Recovery.Budget, o.Durability.Keep = 2<<20, 1, 8
 		},
-		"no weak ring, four shards": func(o *Options) { o.MaxBytes, o.Shards, o.Durability.Weak = 16<<20, 4, -1 },
+		"no weak ring, four shards": func(o *Options) { o.MaxBytes, o.Shards, o.Durability.Weak = 4<<20, 4, -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions(0)

@@ -198,6 +198,31 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 	}
 }
 
+// TestSegmentsBoundKeys: where shards are many for the size, segments are small,
+// and the error says what to do about a key that none of them takes.
+func TestSegmentsBoundKeys(t *testing.T) {
+	for _, tt := range []struct {
+		maxBytes int64
+		shards   int
+		longest  int
+	}{{256 << 20, 64, 32<<10 - headerSize}, {256 << 20, 16, 65535}, {1 << 20, 1, 8<<10 - headerSize}} {
+		o := testOptions(tt.maxBytes)
+		o.Shards = tt.shards
+		c := openMemory(t, o)
+		key := bytes.Repeat([]byte("k"), tt.longest)
+		mustSet(t, c, key, []byte("v"))
+		wantValue(t, c, key, []byte("v"))
+		err := c.Set(append(key, 'k'), nil)
+		if tt.longest == 65535 {
+			if !errors.Is(err, ErrKeySize) {
+				t.Errorf("%d shards: %v", tt.shards, err)
+			}
+		} else if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "raise Options.MaxBytes or lower Shards") {
+			t.Errorf("%d shards: %v does not say what to do", tt.shards, err)
+		}
+	}
+}
+
 // TestUnusableDirectories: Open says which directory and why, and leaves it as it
 // was. What only other systems or privileges can make is in open_linux_test.go.
 func TestUnusableDirectories(t *testing.T) {

@@ -17,9 +17,9 @@ type Options struct {
 	// between runs. See Footprint.
 	MaxBytes int64
 	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
-	// most. Default the smaller of 64 MiB and MaxBytes/8. In a cache of under 256
-	// MiB, whose segments are smaller, so may an entry have to be: to 8 MiB and a
-	// key to 8 KiB in the smallest.
+	// most. Default the smaller of 64 MiB and MaxBytes/8. Segments set a bound too:
+	// they have a 64th of a shard's share of MaxBytes, 16 to 256 KiB, and a key
+	// has half of one at most. In the smallest an entry has to 8 MiB.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
 	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
@@ -42,7 +42,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Name labels logs. Default: base name of dir.
 	Name string
-	// Clock is for tests. Default: time.Now.
+	// Clock is for tests. It is read in the background, too. Default: time.Now.
 	Clock func() time.Time
 
 	hooks hooks // for tests of this package
@@ -60,7 +60,7 @@ type Durability struct {
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
 	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16, 1 MiB at least
 	BytesPerSec int64         // write-rate limit of pages and images; 0: none
-	NoSync      bool          // skip fdatasync; a power cut may then cost the newest generations
+	NoSync      bool          // skip fdatasync; a power cut may then cost any generation
 	Keep        int           // durable generations kept; default 2, which is also the least; 8 at most
 }
 
@@ -206,8 +206,9 @@ func (o *Options) entryLimit(g geometry) int {
 }
 
 // Footprint says what a configuration costs at most: resident memory and disk,
-// in bytes. Memory is the frames, the index at its largest and the tables;
-// the page cache's copy of the files comes on top while the kernel likes. Disk is
+// in bytes, in a new directory; an older one keeps its shape. Memory is the
+// frames, the index at its largest, the journals and the tables; the page cache's
+// copy of the files comes on top while the kernel likes. Disk is
 // the page file at its limit, images and blobs, the weak ring and the records;
 // what another Schema or damage left stays beside it for two generations more.
 // It reports 0, 0 for options that Open refuses.
@@ -220,7 +221,8 @@ func (o *Options) Footprint() (memory, disk int64) {
 	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
 	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
 	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * 32
-	memory = frames*int64(g.segmentSize) + index + rings + frames*64
+	journals := 2*max(d.MaxBytes/8, 1<<20) + int64(g.shards)*leastJournal*journalEntry
+	memory = frames*int64(g.segmentSize) + index + rings + frames*64 + journals
 	disk = diskLimit(&d, g, int(frames), index)
 	return memory, disk
 }

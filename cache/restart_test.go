@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -324,9 +325,11 @@ func TestTimeGoesOnWhileDown(t *testing.T) {
 
 func downFor(t *testing.T, how string, jump time.Duration) {
 	const minute = time.Minute
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var wall atomic.Int64 // the cache reads it in the background, too
+	wall.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixNano())
+	pass := func(d time.Duration) { wall.Add(int64(d)) }
 	o := stepOptions(1 << 20)
-	o.Clock = func() time.Time { return now }
+	o.Clock = func() time.Time { return time.Unix(0, wall.Load()) }
 	dir := t.TempDir()
 	c := open(t, dir, o)
 	for n := range 60 { // entry n ends after n+1 minutes
@@ -339,10 +342,11 @@ func downFor(t *testing.T, how string, jump time.Duration) {
 	up := time.Duration(0) // by the monotonic clock of those who served
 	serve := func(d time.Duration, oldest int) {
 		t.Helper()
-		now, up = now.Add(d), up+d
+		pass(d)
+		up += d
 		for n := range 60 {
 			if c.Has(testKey(n)) != (n >= oldest) {
-				t.Fatalf("after %v of serving, wall clock %v: entry %d is there: %v, want those from %d on", up, now, n, n < oldest, oldest)
+				t.Fatalf("after %v of serving, wall clock %v: entry %d is there: %v, want those from %d on", up, o.Clock(), n, n < oldest, oldest)
 			}
 		}
 		wantValue(t, c, []byte("always"), []byte("v"))
@@ -355,7 +359,7 @@ func downFor(t *testing.T, how string, jump time.Duration) {
 		mustWeak(t, c)
 		drop(c)
 	}
-	now = now.Add(10*minute + jump)
+	pass(10*minute + jump)
 	down := max(10*minute+jump, 0) // as far as anybody can tell
 	c = open(t, dir, o)
 	first := int(min((5*minute+down)/minute, 60))
@@ -366,14 +370,14 @@ func downFor(t *testing.T, how string, jump time.Duration) {
 		}
 		serve(5*minute, first)
 	}
-	now = now.Add(-time.Hour) // while open: time stands still
+	pass(-time.Hour) // while open: time stands still
 	serve(0, first)
-	now = now.Add(time.Hour)
+	pass(time.Hour)
 	serve(0, first)
 	if err := c.SetWithTTL([]byte("new"), nil, minute); err != nil {
 		t.Fatal(err)
 	}
-	if now = now.Add(minute); c.Has([]byte("new")) {
+	if pass(minute); c.Has([]byte("new")) {
 		t.Error("a new entry outlives its TTL")
 	}
 	mustClose(t, c)
