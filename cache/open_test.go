@@ -458,3 +458,33 @@ func TestNetworkFileSystem(t *testing.T) {
 	wantFilled(t, c, 1000)
 	mustClose(t, c)
 }
+
+// TestNamesWithHugeNumbers: a file that has our name and a number that no
+// directory ever reaches does not make numbers end. // I12
+func TestNamesWithHugeNumbers(t *testing.T) {
+	for _, id := range []uint64{1<<64 - 1, 1<<64 - 2, 1 << 62} {
+		for _, kind := range []pagefile.FileKind{pagefile.KindPages, pagefile.KindImage, pagefile.KindBlobs, pagefile.KindWeak} {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, pagefile.FileName(kind, id)), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			last := uint64(0)
+			for start := range 2 {
+				c := open(t, dir, stepOptions(1<<20))
+				if r := c.Recovery(); start > 0 && r.Outcome != OutcomeWarm {
+					t.Fatalf("%s: start %d: %+v", pagefile.FileName(kind, id), start, r)
+				}
+				mustSet(t, c, testKey(start), testValue(start, 100))
+				if g := mustFlush(t, c); g <= last || g > 100 {
+					t.Fatalf("%s: start %d: generation %d after %d", pagefile.FileName(kind, id), start, g, last)
+				} else {
+					last = g
+				}
+				for old := range start + 1 {
+					wantValue(t, c, testKey(old), testValue(old, 100))
+				}
+				mustClose(t, c)
+			}
+		}
+	}
+}

@@ -37,6 +37,10 @@ func (f *files) path(key fileKey) string {
 	return filepath.Join(f.dir(key.kind), pagefile.FileName(key.kind, key.id))
 }
 
+// maxNumber bounds what a name can make us count on from, as in the loader: no
+// directory gets that far, and numbers must not end.
+const maxNumber = 1 << 62
+
 // list reads the directories once. It returns the highest id: a file of an
 // attempt that left no record counts too, since its number is used. // I12
 func (f *files) list() (highest uint64, err error) {
@@ -62,7 +66,9 @@ func (f *files) list() (highest uint64, err error) {
 			}
 			if ok && weak == (kind == pagefile.KindWeak) {
 				f.known[fileKey{kind, id}] = true
-				highest = max(highest, id)
+				if id < maxNumber {
+					highest = max(highest, id)
+				}
 			}
 		}
 	}
