@@ -13,7 +13,8 @@ var (
 	ErrNotFound = errors.New("cache: not found")
 	// ErrClosed is returned by methods called after Close or Shutdown.
 	ErrClosed = errors.New("cache: closed")
-	// ErrTooLarge is returned for an entry over Options.MaxEntryBytes.
+	// ErrTooLarge is returned for an entry over Options.MaxEntryBytes, or a key
+	// over half a segment; see there.
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")

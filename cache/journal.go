@@ -19,6 +19,7 @@ type journal struct {
 
 const (
 	journalEntry = 12
+	leastJournal = 4096                // entries that a shard may always have
 	journalChunk = 5461 * journalEntry // just under 64 KiB
 )
 

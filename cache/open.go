@@ -2,8 +2,8 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -18,7 +18,8 @@ import (
 // is opened cold, not refused; Recovery tells why, and the generation that was
 // there stays until a new one is complete. Open fails only for bad Options, a dir
 // that cannot be used, or a lock (ErrLocked, as a *LockError that names the
-// holder); it has changed nothing then. Files that are not ours are left alone.
+// holder); it has changed nothing then, but may have made a folder that was
+// missing. Files that are not ours are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	start := time.Now()
 	o, err := opts.withDefaults()
@@ -28,11 +29,13 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	if o.Name == "" {
 		o.Name = filepath.Base(dir)
 	}
-	p, err := newPersistence(dir, &o)
-	if err != nil {
+	p := newPersistence(dir, &o)
+	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	defer cancel()
+	if err := p.acquire(limit, &o); err != nil {
 		return nil, err
 	}
-	res, err := p.load(ctx, &o)
+	res, err := p.load(limit, &o)
 	if err != nil && ctx.Err() != nil {
 		p.abandon()
 		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
@@ -47,66 +50,100 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	p.begin(c)
 	if o.Recovery.Verify == VerifyEager {
 		if _, err := c.WaitVerified(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("cache: open %s: verify: %w", dir, err), c.Close())
+			_ = c.Shutdown(ctx) // which has ended: nothing more is waited for
+			return nil, fmt.Errorf("cache: open %s: verify: %w", dir, err)
 		}
 	}
 	return c, nil
 }
 
-// newPersistence makes the directory and locks it.
-func newPersistence(dir string, o *Options) (*persistence, error) {
+func newPersistence(dir string, o *Options) *persistence {
 	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
-	if err := p.fs.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cache: open %s: make the directory: %w", dir, err)
+	return p
+}
+
+// acquire makes the directory and locks it. Where the disk does not answer in
+// time there is no lock: load says so.
+func (p *persistence) acquire(ctx context.Context, o *Options) error {
+	type acquired struct {
+		lock    io.Closer
+		network string
+		err     error
+	}
+	a, _ := within(ctx, func() (a acquired) {
+		a.lock, a.network, a.err = p.lockDir(o)
+		return a
+	}, func(a acquired) {
+		if a.err == nil {
+			_ = a.lock.Close()
+		}
+	})
+	if a.err != nil {
+		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
+	}
+	p.lock, p.network = a.lock, a.network
+	if p.network != "" {
+		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", p.network, "dir", p.dir)
+	}
+	return nil
+}
+
+func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err error) {
+	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
+		return nil, "", fmt.Errorf("make the directory: %w", err)
 	}
 	if o.Durability.WeakDir != "" {
 		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
-			return nil, fmt.Errorf("cache: open %s: make Durability.WeakDir: %w", dir, err)
+			return nil, "", fmt.Errorf("make Durability.WeakDir: %w", err)
 		}
 	}
-	lock, err := p.fs.Lock(filepath.Join(dir, "LOCK"))
-	if err != nil {
-		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
+	if lock, err = p.fs.Lock(filepath.Join(p.dir, "LOCK")); err != nil {
+		return nil, "", err
 	}
-	p.lock = lock
-	if name, ok := p.fs.Network(dir); ok {
-		p.network = name
-		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", name, "dir", dir)
-	}
-	return p, nil
+	network, _ = p.fs.Network(p.dir)
+	return lock, network, nil
 }
 
-// load reads what the directory holds, within Recovery.Timeout.
+// load reads what the directory holds, for as long as ctx lasts.
 func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
-	defer cancel()
 	type loaded struct {
 		res *loader.Result
 		err error
 	}
-	done := make(chan loaded, 1)
-	go func() {
-		res, err := loader.Load(ctx, loader.Options{
-			FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
-			Positional: o.Recovery.Positional || p.network != "",
-			Memory:     p.linkMemory(weakRing(o.MaxBytes)),
-		})
-		done <- loaded{res, err}
-	}()
-	select {
-	case l := <-done:
-		return l.res, l.err
-	case <-ctx.Done():
-		go func() { // nobody waits for it any more
-			if l := <-done; l.res != nil {
+	if p.lock != nil {
+		l, ok := within(ctx, func() (l loaded) {
+			l.res, l.err = loader.Load(ctx, loader.Options{
+				FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
+				Positional: o.Recovery.Positional || p.network != "",
+				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
+			})
+			return l
+		}, func(l loaded) {
+			if l.res != nil {
 				_ = l.res.Close()
 			}
 			p.links.release()
-		}()
-		return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+		})
+		if ok {
+			return l.res, l.err
+		}
+	}
+	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+}
+
+// within runs do for as long as ctx lasts. What comes later goes to late.
+func within[T any](ctx context.Context, do func() T, late func(T)) (v T, ok bool) {
+	done := make(chan T, 1)
+	go func() { done <- do() }()
+	select {
+	case v = <-done:
+		return v, true
+	case <-ctx.Done():
+		go func() { late(<-done) }()
+		return v, false
 	}
 }
 
@@ -135,7 +172,7 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	}
 	c.persist, p.result, p.loadErr = p, res, loadErr
 	for _, s := range c.shards {
-		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), 4096))
+		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
 	}
 	start := dump.Start{Opens: opens}
 	if res != nil {
@@ -175,6 +212,9 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		c.opened = res.Record.Generation
 		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
 		c.clock.notBefore(res.Clock)
+		for i := range res.Shards {
+			start.Count += len(res.Shards[i].Segments)
+		}
 		start.Shards = c.recover(res)
 		p.links.release() // what was read into it lies in frames now
 		start.Named = p.namedPlaces
@@ -211,11 +251,13 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20) }
 
 // diskLimit is what the files take at most: pages three times over (the newest
-// generation, the one before and the one being written may share nothing), two
-// images and one being written, as much in blobs, the ring and the records.
+// generation, the one before and the one being written may share nothing), the
+// images and the newest blobs of what is kept and of one being written, the blobs
+// of the oldest since its image, the ring and the records.
 func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
 	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 6*image + 2<<20
+	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
+	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+1)*(image+blob) + 2<<20
 	if o.Durability.Weak > 0 {
 		disk += weakRing(o.MaxBytes)
 	}

@@ -11,15 +11,15 @@ import (
 // Options configures Open. The zero value of every field is a usable default,
 // and Open accepts a nil *Options. Open copies it.
 type Options struct {
-	// MaxBytes bounds keys, values and record headers together, in bytes; at
-	// least 1 MiB. The page files are larger by the spare and retained segments;
+	// MaxBytes bounds keys, values and record headers together, in bytes; 1 MiB
+	// to 1 TiB. The page files are larger by the spare and retained segments;
 	// their space is allocated, not sparse. Default 256 MiB. It may change
 	// between runs. See Footprint.
 	MaxBytes int64
 	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
-	// most. Default the smaller of 64 MiB and MaxBytes/8. In a cache of under 256
-	// MiB, whose segments are smaller, so may an entry have to be: to 8 MiB and a
-	// key to 8 KiB in the smallest.
+	// most. Default the smaller of 64 MiB and MaxBytes/8. Segments set a bound too:
+	// they have a 64th of a shard's share of MaxBytes, 16 to 256 KiB, and a key
+	// has half of one at most. In the smallest an entry has to 8 MiB.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
 	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
@@ -42,7 +42,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Name labels logs. Default: base name of dir.
 	Name string
-	// Clock is for tests. Default: time.Now.
+	// Clock is for tests. It is read in the background, too. Default: time.Now.
 	Clock func() time.Time
 
 	hooks hooks // for tests of this package
@@ -60,7 +60,7 @@ type Durability struct {
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
 	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16, 1 MiB at least
 	BytesPerSec int64         // write-rate limit of pages and images; 0: none
-	NoSync      bool          // skip fdatasync; a power cut may then cost the newest generations
+	NoSync      bool          // skip fdatasync; a power cut may then cost any generation
 	Keep        int           // durable generations kept; default 2, which is also the least; 8 at most
 }
 
@@ -127,6 +127,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.MaxBytes < minBytes:
 		return fmt.Errorf("cache: Options.MaxBytes is %d; the least is %d", o.MaxBytes, minBytes)
+	case o.MaxBytes > maxShards*maxShardBytes:
+		return fmt.Errorf("cache: Options.MaxBytes is %d; the most is %d", o.MaxBytes, int64(maxShards*maxShardBytes))
 	case o.Shards < 0 || o.Shards > maxShards:
 		return fmt.Errorf("cache: Options.Shards is %d; 0 to %d are possible", o.Shards, maxShards)
 	case o.Shards > 0 && o.MaxBytes/int64(ceilPow2(o.Shards)) < minBytes:
@@ -141,6 +143,26 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	}
+	return o.validateSigns()
+}
+
+// validateSigns refuses what is negative and means nothing so: a Close whose time
+// is over before it begins would lose the last generation.
+func (o *Options) validateSigns() error {
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"Options.CloseTimeout", int64(o.CloseTimeout)},
+		{"Recovery.Budget", int64(o.Recovery.Budget)},
+		{"Recovery.Timeout", int64(o.Recovery.Timeout)},
+		{"Durability.DirtyBytes", o.Durability.DirtyBytes},
+		{"Durability.BytesPerSec", o.Durability.BytesPerSec},
+	} {
+		if v.value < 0 {
+			return fmt.Errorf("cache: %s is %d; it must not be negative", v.name, v.value)
+		}
 	}
 	return nil
 }
@@ -184,9 +206,11 @@ func (o *Options) entryLimit(g geometry) int {
 }
 
 // Footprint says what a configuration costs at most: resident memory and disk,
-// in bytes. Memory is the frames, the index at its largest and the tables;
-// the page cache's copy of the files comes on top while the kernel likes. Disk is
-// the page file at its limit, images and blobs, the weak ring and the records.
+// in bytes, in a new directory; an older one keeps its shape. Memory is the
+// frames, the index at its largest, the journals and the tables; the page cache's
+// copy of the files comes on top while the kernel likes. Disk is
+// the page file at its limit, images and blobs, the weak ring and the records;
+// what another Schema or damage left stays beside it for two generations more.
 // It reports 0, 0 for options that Open refuses.
 func (o *Options) Footprint() (memory, disk int64) {
 	d, err := o.withDefaults()
@@ -197,7 +221,8 @@ func (o *Options) Footprint() (memory, disk int64) {
 	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
 	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
 	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * segmentBytes
-	memory = frames*int64(g.segmentSize) + index + rings + frames*64
+	journals := 2*max(d.MaxBytes/8, 1<<20) + int64(g.shards)*leastJournal*journalEntry
+	memory = frames*int64(g.segmentSize) + index + rings + frames*64 + journals
 	disk = diskLimit(&d, g, int(frames), index)
 	return memory, disk
 }

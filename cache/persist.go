@@ -20,7 +20,7 @@ import (
 type persistence struct {
 	dir     string
 	fs      pagefile.FS
-	lock    io.Closer
+	lock    io.Closer // nil: the disk did not answer
 	schema  string
 	network string // type of the network file system, if it is on one
 	log     *slog.Logger
@@ -106,7 +106,9 @@ func (p *persistence) abandon() {
 	if p.result != nil {
 		_ = p.result.Close()
 	}
-	_ = p.lock.Close()
+	if p.lock != nil {
+		_ = p.lock.Close()
+	}
 }
 
 // event hears of every generation; only what a person should know is logged.

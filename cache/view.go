@@ -5,8 +5,8 @@ import "time"
 // View calls fn with the value in place, without copying. The slice is valid
 // only until fn returns and must not be written or kept. fn must be short and
 // must not call methods of c that write. View returns ErrNotFound on a miss, or
-// what fn returned. A value whose record would exceed half a segment (128
-// KiB from 256 MiB of MaxBytes on) does not lie in one piece: fn sees a copy.
+// what fn returned. A value whose record would exceed half a segment, of 16 to
+// 256 KiB (see Options.MaxEntryBytes), does not lie in one piece: fn sees a copy.
 func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
@@ -117,10 +117,10 @@ func (c *Cache) touch(hashes []uint64) {
 // EntryInfo describes a stored entry.
 type EntryInfo struct {
 	Size    int       // of key and value, in bytes
-	Stored  time.Time // when the value was written, to the millisecond
+	Stored  time.Time // when the value was written, by a clock with steps of 5 ms
 	Expires time.Time // zero: not before it is evicted
 	// Stamp changes with every write of the key. Two writes of the same value
-	// within one millisecond share a stamp.
+	// within one step of the clock share a stamp.
 	Stamp uint64
 }
 

@@ -76,6 +76,17 @@ func (d *Dumper) openBlobFile(g *generation, n int64) (err error) {
 	return nil
 }
 
+// blobFiles counts the files that a record's blobs lie in, which is in order.
+func blobFiles(r *pagefile.Record) (n int64) {
+	last := uint64(0)
+	for _, e := range r.Blobs {
+		if e.File != last {
+			n, last = n+1, e.File
+		}
+	}
+	return n
+}
+
 // buildBlob collects what the newest image and its blobs do not tell of: for a
 // full generation that image is the one it has just written.
 func (g *generation) buildBlob() error {

@@ -121,6 +121,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 // needs. The segments can wait for the next durable generation.
 func (d *Dumper) restore(s *Start) {
 	d.start = s
+	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record, s.Count)
 	if named := s.Named; named != nil {
 		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
 	}

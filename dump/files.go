@@ -22,6 +22,7 @@ type files struct {
 	cfg    *Config
 	known  map[fileKey]bool // may exist
 	rings  map[string]bool  // names of record rings that an earlier process made
+	astray []string         // weak rings from before WeakDir was another folder
 	listed bool
 }
 
@@ -35,6 +36,10 @@ func (f *files) dir(kind pagefile.FileKind) string {
 func (f *files) path(key fileKey) string {
 	return filepath.Join(f.dir(key.kind), pagefile.FileName(key.kind, key.id))
 }
+
+// maxNumber bounds what a name can make us count on from, as in the loader: no
+// directory gets that far, and numbers must not end.
+const maxNumber = 1 << 62
 
 // list reads the directories once. It returns the highest id: a file of an
 // attempt that left no record counts too, since its number is used. // I12
@@ -56,9 +61,14 @@ func (f *files) list() (highest uint64, err error) {
 				f.rings[name] = true
 			}
 			kind, id, ok := pagefile.ParseName(name)
+			if ok && !weak && kind == pagefile.KindWeak && f.cfg.WeakDir != dir {
+				f.astray = append(f.astray, filepath.Join(dir, name))
+			}
 			if ok && weak == (kind == pagefile.KindWeak) {
 				f.known[fileKey{kind, id}] = true
-				highest = max(highest, id)
+				if id < maxNumber {
+					highest = max(highest, id)
+				}
 			}
 		}
 	}
@@ -153,6 +163,10 @@ func (f *files) remove(key fileKey) {
 // retire removes every file that is not in keep. A weak ring in a folder of its
 // own may belong to another cache, which its header tells.
 func (f *files) retire(keep map[fileKey]bool) {
+	for _, path := range f.astray {
+		f.cfg.FS.Remove(path)
+	}
+	f.astray = nil
 	for key := range f.known {
 		if keep[key] {
 			continue

@@ -77,8 +77,10 @@ func (d *Dumper) generate(o order) (uint64, error) {
 		generation, err = d.attempt(o)
 	case errors.Is(err, errNoPlace) && d.history.spare():
 		// Without a place, generations beyond two go first, and those that were
-		// being read when somebody last asked. // I11
+		// being read when somebody last asked. Their tables were among those that
+		// were asked when places first ran out: what they alone named is free. // I11
 		if err = d.restate(false, minKeep); err == nil {
+			d.home.quarantined = d.home.named != nil
 			generation, err = d.attempt(o)
 		}
 	}

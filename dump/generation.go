@@ -204,6 +204,8 @@ func (d *Dumper) choose(c *Cut, o order) (full bool) {
 		return true
 	case b.blobBytes > max(b.imageSize, leastImage):
 		return true
+	case blobFiles(b.record)*blobStep > max(b.imageSize, leastImage):
+		return true // each takes that much, and each process begins one
 	}
 	stores := b.record.Stores + d.pending.stock.stores()
 	if storeTime(stores) > d.cfg.Budget/4 || o.clean && b.applyTime(stores) > cleanBudget {

@@ -12,7 +12,7 @@ import (
 //	free ──take──▶ taken ──leave, named──▶ leaving ──commit──▶ retired ──release──▶ free
 //	                 └─────leave, not named──▶ tainted ──page file synced──▶ free
 //
-// and at most once, what Start held back: leaving, retired ──reclaim──▶ free.
+// and, when places run out, what Start held back: leaving, retired ──reclaim──▶ free.
 //
 // Leaving: no row has it, but the newest durable record may name it. Retired:
 // some record that is still retained, or a reader, may. Tainted: no record names

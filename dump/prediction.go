@@ -36,7 +36,7 @@ func (b *base) applyTime(stores uint64) time.Duration {
 }
 
 // predict is the worst-case time to serve again from a record, without links.
-func (d *Dumper) predict(r *pagefile.Record) time.Duration {
-	return d.base.applyTime(r.Stores) + time.Duration(d.home.table.len())*perSegment +
+func (d *Dumper) predict(r *pagefile.Record, segments int) time.Duration {
+	return d.base.applyTime(r.Stores) + time.Duration(segments)*perSegment +
 		time.Duration(d.base.blobBytes)*perLinkByte
 }

@@ -88,7 +88,7 @@ func (d *Dumper) finish(g *generation, err error) {
 	}
 	if r := d.base.record; r != nil {
 		s.Generation = r.Generation
-		s.Predicted = d.predict(r)
+		s.Predicted = d.predict(r, d.home.table.len())
 	}
 	s.Places, s.PlacesFree = int(d.home.places.total), d.home.places.count
 	d.mu.Unlock()

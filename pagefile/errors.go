@@ -72,7 +72,7 @@ func (e *LockError) Error() string {
 	if !e.Since.IsZero() {
 		text += " since " + e.Since.Format(time.RFC3339)
 	}
-	return text
+	return text + ": close it there, or use another directory"
 }
 
 func (e *LockError) Unwrap() error { return ErrLocked }
