@@ -21,3 +21,37 @@ func TestARingSpansALapAtMost(t *testing.T) {
 		}
 	}
 }
+
+// TestClearedSegmentsOutliveTheirWords: Clear has moved head, writers fill what
+// was the open segment and have it cleaned, and only then is the index swept.
+func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Shards = 1
+	c := openMemory(t, o)
+	for i := range 20 {
+		mustSet(t, c, testKey(i), testValue(i, 100))
+	}
+	s := c.shards[0]
+	before := s.queues[smallQueue]
+	number := s.segmentAt(smallQueue, before.head).number.Load()
+	s.sweepMu.Lock()
+	heads, tails := s.passAll()
+	for i := range 400 {
+		mustSet(t, c, testKey(1000+i), testValue(i, 300))
+	}
+	for range 400 {
+		s.clean(false)
+	}
+	if got := s.segmentAt(smallQueue, before.head).number.Load(); got != number {
+		t.Errorf("the segment under words that are not swept yet has number %d, want %d", got, number)
+	}
+	for i := range 400 {
+		mustSet(t, c, testKey(i), testValue(i, 300)) // some of them find a dead word
+	}
+	s.sweepCleared(heads, tails)
+	s.sweepMu.Unlock()
+	for i := range 400 {
+		wantValue(t, c, testKey(i), testValue(i, 300))
+	}
+	checkInvariants(t, c)
+}
