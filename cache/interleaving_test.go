@@ -1,7 +1,14 @@
 package cache
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/embercache/ember/internal/crashfs"
 )
 
 // Each of these is one order of events that a rule is there for.
@@ -54,4 +61,69 @@ func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
 		wantValue(t, c, testKey(i), testValue(i, 300))
 	}
 	checkInvariants(t, c)
+}
+
+// A lockProbe is a logger and a clock whose owner looks at the cache: it may be
+// called under none of its locks.
+type lockProbe struct {
+	slog.Handler
+	c      atomic.Pointer[Cache]
+	logged atomic.Int64
+}
+
+func (p *lockProbe) look() {
+	if c := p.c.Load(); c != nil {
+		_ = c.Recovery()
+		for _, s := range c.shards {
+			s.mu.Lock()
+			_ = s.epoch
+			s.mu.Unlock()
+		}
+	}
+}
+
+func (p *lockProbe) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p *lockProbe) Handle(context.Context, slog.Record) error {
+	p.look()
+	if p.c.Load() != nil {
+		p.logged.Add(1)
+	}
+	return nil
+}
+
+func (p *lockProbe) WithAttrs([]slog.Attr) slog.Handler { return p }
+
+// TestCallbacksHoldNoLock: who logs, or tells the time, may use the cache. // I7
+func TestCallbacksHoldNoLock(t *testing.T) {
+	p := &lockProbe{}
+	fs := crashfs.New()
+	o := quietOptions(fs, 1)
+	o.Logger = slog.New(p)
+	var now atomic.Int64
+	o.Clock = func() time.Time { p.look(); return time.Unix(1_800_000_000+now.Load(), 0) }
+	c := openOn(t, o)
+	mustFlush(t, c)
+	p.c.Store(c)
+	remove := fs.Fail(crashfs.Rule{Kind: crashfs.OpSync, Err: errors.New("bad disk")})
+	for i := range 6000 {
+		key := testKey(i) // 300 that nobody overwrites, then 400 over and over
+		if i >= 300 {
+			key = testKey(300 + i%400)
+		}
+		if err := c.SetWithTTL(key, testValue(i, 700), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		now.Store(int64(i / 5))
+	}
+	if _, err := c.Flush(context.Background()); err == nil {
+		t.Error("Flush did not fail")
+	}
+	remove()
+	soon(t, "the failure is logged", func() bool { return p.logged.Load() > 0 })
+	if c.Stats().Evictions == 0 {
+		t.Error("nothing expired was evicted")
+	}
+	p.c.Store(nil)
+	drop(c)
 }
