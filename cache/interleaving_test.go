@@ -13,6 +13,20 @@ import (
 
 // Each of these is one order of events that a rule is there for.
 
+// wordOf is the word that a key's slot holds.
+func wordOf(t testing.TB, c *Cache, key []byte) word {
+	t.Helper()
+	hash := c.hash.sum(key)
+	s := c.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, w, _, o := s.findLocked(key, hash)
+	if o != hit {
+		t.Fatalf("%q is not there", key)
+	}
+	return w
+}
+
 // TestARingSpansALapAtMost: a word has a position modulo a lap. Were the ring of
 // a queue longer, two of its segments would answer to the same word.
 func TestARingSpansALapAtMost(t *testing.T) {
@@ -60,6 +74,72 @@ func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
 	for i := range 400 {
 		wantValue(t, c, testKey(i), testValue(i, 300))
 	}
+	checkInvariants(t, c)
+}
+
+// TestAHotKeyPushesNothingOut: overwrites of one key fill its queue's ring, and at
+// the ring's head lies another key, too large for what is left of the open
+// segment.
+func TestAHotKeyPushesNothingOut(t *testing.T) {
+	const size = 6000
+	o := testOptions(16 << 20)
+	o.Shards = 16
+	c := openMemory(t, o)
+	cold, hot, filler := keyOn(c, "cold", 0, 3), keyOn(c, "hot", 0, 3), keyOn(c, "filler", 0, 3)
+	mustSet(t, c, cold, testValue(1, size))
+	mustSet(t, c, hot, testValue(2, size))
+	ring := c.shards[3].ringMask + 1
+	for range 8 * ring {
+		if wordOf(t, c, hot).queue() == mainQueue {
+			break
+		}
+		mustSet(t, c, filler, testValue(3, size))
+	}
+	for _, key := range [][]byte{cold, hot} {
+		if got := wordOf(t, c, key).queue(); got != mainQueue {
+			t.Fatalf("%q is in queue %d, want the main one", key, got)
+		}
+	}
+	for i := range 8 * ring {
+		mustSet(t, c, hot, testValue(i, size))
+		if !c.Has(cold) {
+			t.Fatalf("after %d writes of the hot key the cold one is gone, with %d of %d bytes live", i, c.Bytes(), o.MaxBytes)
+		}
+	}
+	wantValue(t, c, cold, testValue(1, size))
+	if st := c.Stats(); st.Evictions != 0 || st.Rejected != 0 {
+		t.Errorf("%d evictions, %d rejected", st.Evictions, st.Rejected)
+	}
+	checkInvariants(t, c)
+}
+
+// TestSetReturnsThoughViewsHoldEverything: it forgets what it cannot store, and
+// what was stored before.
+func TestSetReturnsThoughViewsHoldEverything(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Shards = 1
+	c := openMemory(t, o)
+	mustSet(t, c, []byte("outdated"), []byte("1"))
+	var hold func(i int)
+	hold = func(i int) {
+		if c.Stats().Rejected == 0 && i < 500 {
+			mustSet(t, c, testKey(i), testValue(i, 8000))
+			if c.View(testKey(i), func([]byte) error { hold(i + 1); return nil }) != nil {
+				hold(i + 1)
+			}
+			return
+		}
+		mustSet(t, c, []byte("outdated"), testValue(i, 8000))
+		if got, ok := c.Get([]byte("outdated")); ok && string(got) == "1" {
+			t.Error("a value that was overwritten is still there")
+		}
+	}
+	hold(0)
+	if c.Stats().Rejected == 0 {
+		t.Error("nothing was rejected: Views did not hold everything")
+	}
+	mustSet(t, c, testKey(1), testValue(1, 8000))
+	wantValue(t, c, testKey(1), testValue(1, 8000))
 	checkInvariants(t, c)
 }
 
