@@ -77,6 +77,40 @@ func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
 	checkInvariants(t, c)
 }
 
+// TestABatchIsNotHalved by a Close that begins in its midst: the last generation
+// waits for it.
+func TestABatchIsNotHalved(t *testing.T) {
+	fs := crashfs.New()
+	o := quietOptions(fs, 1)
+	plain := newHasher(1)
+	var c *Cache
+	var armed atomic.Bool
+	closed := make(chan error, 1)
+	o.hooks.hash = func(key []byte) uint64 {
+		if string(key) == "first" && armed.Swap(false) {
+			go func() { closed <- c.Shutdown(context.Background()) }()
+			soon(t, "Close has begun", c.closed.Load)
+		}
+		return plain.sum(key)
+	}
+	c = openOn(t, o)
+	mustSet(t, c, []byte("third"), []byte("old"))
+	armed.Store(true)
+	err := c.Batch([]BatchOp{{Key: []byte("first"), Value: []byte("1")}, {Key: []byte("second"), Value: []byte("2")}, {Key: []byte("third")}})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		t.Errorf("Batch: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	c = openOn(t, o)
+	defer drop(c)
+	first, second, third := c.Has([]byte("first")), c.Has([]byte("second")), c.Has([]byte("third"))
+	if first != second || first == third || first != (err == nil) {
+		t.Errorf("Batch returned %v; after Open first %v, second %v, the deleted third %v", err, first, second, third)
+	}
+}
+
 // TestAHotKeyPushesNothingOut: overwrites of one key fill its queue's ring, and at
 // the ring's head lies another key, too large for what is left of the open
 // segment.
