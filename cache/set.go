@@ -107,7 +107,7 @@ func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
 	if ttl <= 0 {
 		return 0
 	}
-	return min(now+max(int64((ttl+time.Millisecond-1)/time.Millisecond), 1), timeMask)
+	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
 }
 
 // put stores a prepared entry, making room until it fits; false if cleaning
