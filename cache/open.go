@@ -173,9 +173,9 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
 		c.clock.notBefore(res.Clock)
 		start.Shards = c.recover(res)
-		p.links.release() // what was read into it lies in frames now
 		start.Named = p.namedPlaces
 	}
+	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }
 
