@@ -59,10 +59,9 @@ func TestReadersNeverSeeThePast(t *testing.T) {
 			var done atomic.Bool
 			var writers, readers sync.WaitGroup
 			for w := range 2 {
-				seed := rng.Int63()
-				writers.Go(func() { writeLines(t, c, lines, w, rand.New(rand.NewSource(seed))) })
-				seed = rng.Int63()
-				readers.Go(func() { readLines(t, c, lines, &done, rand.New(rand.NewSource(seed))) })
+				writing, reading := rand.New(rand.NewSource(rng.Int63())), rand.New(rand.NewSource(rng.Int63()))
+				writers.Go(func() { writeLines(t, c, lines, w, writing) })
+				readers.Go(func() { readLines(t, c, lines, &done, reading) })
 			}
 			writers.Wait()
 			done.Store(true)
@@ -75,9 +74,9 @@ func TestReadersNeverSeeThePast(t *testing.T) {
 // writeLines writes the keys with the number w modulo 2.
 func writeLines(t *testing.T, c *Cache, lines []timeline, w int, rng *rand.Rand) {
 	var value []byte
-	rounds := 60_000
+	rounds := 40_000
 	if racing || testing.Short() {
-		rounds /= 4
+		rounds /= 8
 	}
 	for n := range rounds {
 		i := rng.Intn(readerKeys/2)*2 + w
