@@ -19,13 +19,16 @@ func (c *Cache) Batch(ops []BatchOp) error {
 			return err
 		}
 	}
-	c.batches.RLock() // no cut while it runs
+	c.batches.RLock() // no cut while it runs, nor the last one of a Close
 	defer c.batches.RUnlock()
+	if c.closed.Load() {
+		return ErrClosed
+	}
 	for _, op := range ops {
 		if op.Value == nil {
-			c.Delete(op.Key)
-		} else if err := c.set(op.Key, op.Value, EntryOptions{TTL: op.TTL}); err != nil {
-			return err // closed meanwhile: no cut will follow
+			c.remove(op.Key)
+		} else {
+			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL})
 		}
 	}
 	return nil

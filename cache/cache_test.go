@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand"
 	"runtime"
 	"testing"
@@ -144,6 +145,7 @@ func TestTTLEndsServing(t *testing.T) {
 	mustSet(t, c, []byte("default"), []byte("v"))
 	c.SetWithTTL([]byte("short"), []byte("v"), time.Second)
 	c.SetWithTTL([]byte("none"), []byte("v"), -1)
+	c.SetWithTTL([]byte("longest"), []byte("v"), math.MaxInt64)
 	e, ok := c.Info([]byte("short"))
 	if !ok || !e.Stored.Equal(now) || !e.Expires.Equal(now.Add(time.Second)) || e.Size != 6 {
 		t.Errorf("Info: %+v %v", e, ok)
@@ -162,6 +164,9 @@ func TestTTLEndsServing(t *testing.T) {
 	present(false, true)
 	now = now.Add(time.Hour + time.Minute)
 	present(false, false)
+	if !c.Has([]byte("longest")) {
+		t.Error("the longest TTL has ended")
+	}
 }
 
 func TestGetManyMarksMisses(t *testing.T) {

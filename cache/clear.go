@@ -3,11 +3,11 @@ package cache
 // Clear removes everything; it returns when no Get can find what was there. No
 // cut falls into it, so a generation has all of it or nothing.
 func (c *Cache) Clear() error {
+	c.batches.RLock()
+	defer c.batches.RUnlock()
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	c.batches.RLock()
-	defer c.batches.RUnlock()
 	for _, s := range c.shards {
 		s.clear()
 	}
@@ -21,14 +21,27 @@ func (s *shard) clear() {
 	s.loadIndex() // what is met later would count as lost
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
-	var heads, tails [queues]uint64
+	s.sweepCleared(s.passAll())
+}
+
+// passAll sets head to tail in each queue and returns what both were. It seals
+// the open segments: the cleaner would give one back that goes on, while words
+// that Clear has not swept yet point into it.
+func (s *shard) passAll() (heads, tails [queues]uint64) {
 	s.lock()
+	defer s.unlock()
 	for q := range s.queues {
+		s.sealLocked(uint8(q))
 		qu := &s.queues[q]
 		heads[q], tails[q] = qu.head, qu.tail
 		qu.head = qu.tail
 	}
-	s.unlock()
+	return heads, tails
+}
+
+// sweepCleared empties the slots of what lies in [heads, tails), then gives the
+// segments back. The caller holds sweepMu.
+func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 	s.sweep(func(slot uint32, w word) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {

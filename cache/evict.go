@@ -62,15 +62,24 @@ func (c *Cache) help(n int) {
 	}
 }
 
-// makeRoom cleans for a Set that found no frame. A shard that cannot move on for
-// want of a frame itself does not stop the others. After laps without success
-// nothing is kept any longer: Views may pin what would be free.
-func (c *Cache) makeRoom(tries int) {
+// steps is how many steps of the cleaner a lap over everything takes.
+func (c *Cache) steps() int { return c.frames.count * (c.segmentSize / cleanBytes) }
+
+// mostTries is how often makeRoom is asked at most for the same thing.
+func (c *Cache) mostTries() int { return 8 * c.steps() }
+
+// makeRoom cleans for a Set that found no frame, or a ring of s full. A shard that
+// cannot move on for want of a frame itself does not stop the others. After laps
+// without success nothing is kept any longer: Views may pin what would be free.
+func (c *Cache) makeRoom(s *shard, tries int) {
 	p := c.pressure()
-	steps := c.frames.count * (c.segmentSize / cleanBytes)
+	steps := c.steps()
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	if tries%4 == 3 {
 		p.shard = c.shards[tries/4%len(c.shards)]
+	}
+	if s != nil && c.frames.free.Load() > int64(c.reserve) {
+		p.shard = s // frames there are: it is the ring
 	}
 	p.shard.clean(p.keep)
 }
@@ -78,13 +87,12 @@ func (c *Cache) makeRoom(tries int) {
 // takeFrame takes a frame for a large value's segment, cleaning until there is
 // one; false if cleaning everything does not help.
 func (c *Cache) takeFrame() (frame uint32, ok bool) {
-	limit := 8 * c.frames.count * (c.segmentSize / cleanBytes)
-	for tries := 0; tries < limit; tries++ {
+	for tries := 0; tries < c.mostTries(); tries++ {
 		if frame, ok = c.frames.take(c.reserve); ok {
 			c.help(c.segmentSize)
 			return frame, true
 		}
-		c.makeRoom(tries)
+		c.makeRoom(nil, tries)
 	}
 	return 0, false
 }
@@ -110,11 +118,14 @@ func (s *shard) clean(keep bool) {
 
 // cleanLocked walks up to cleanBytes or cleanRecords from the oldest head. It
 // answers absent if the queue's oldest segment must be loaded first, broken if
-// its records cannot be walked, changed if there is no frame to move one to.
+// its records cannot be walked, changed if there is no room to move one to.
 func (s *shard) cleanLocked(keep bool) (q uint8, o outcome) {
 	q, ok := s.oldestLocked()
 	if !ok {
 		return q, miss
+	}
+	if s.roomInRing(q|1) < ringSpare {
+		q |= 1 // takes what would be moved on
 	}
 	qu := &s.queues[q]
 	seg := s.segmentAt(q, qu.head)
@@ -204,7 +215,7 @@ func (s *shard) cleanRecordLocked(q uint8, room int, keep bool) (units int, o ou
 
 // passLocked moves a live record on, or evicts it. False: nowhere to move it.
 func (s *shard) passLocked(slot uint32, w word, rec []byte, h header, keep bool) bool {
-	if keep && !h.expired(s.cache.now()) {
+	if keep && !h.expired(s.cache.clock.last()) {
 		return s.moveOnLocked(slot, w, rec)
 	}
 	s.index.store(slot, 0) // head says it, not the journal

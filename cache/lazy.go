@@ -174,15 +174,21 @@ func (s *shard) loadBlock(l *lazyShard, block uint32) {
 	var b [pagefile.ImagePayload]byte
 	err := l.image.IndexBlock(s.id, int(block), &b)
 	s.stats.loads.Add(1)
+	if s.takeBlock(l, block, &b, err == nil) && err != nil {
+		s.stats.corrupt.Add(1)
+		s.cache.foundDamage(err)
+	}
+}
+
+// takeBlock fills the slots of a block that was read, and reports whether it was
+// the first to be.
+func (s *shard) takeBlock(l *lazyShard, block uint32, b *[pagefile.ImagePayload]byte, good bool) bool {
 	s.lock()
 	defer s.unlock()
 	if l.blockLoaded(block) {
-		return
+		return false
 	}
-	if err != nil {
-		s.cache.foundDamage(err)
-		s.stats.corrupt.Add(1)
-	} else {
+	if good {
 		s.fillBlockLocked(l, block, b[:])
 	}
 	word := &l.loaded[block/64]
@@ -190,6 +196,7 @@ func (s *shard) loadBlock(l *lazyShard, block uint32) {
 	if l.left.Add(-1) == 0 {
 		s.settleLocked(l)
 	}
+	return true
 }
 
 func (s *shard) fillBlockLocked(l *lazyShard, block uint32, b []byte) {

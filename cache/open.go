@@ -216,9 +216,9 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 			start.Count += len(res.Shards[i].Segments)
 		}
 		start.Shards = c.recover(res)
-		p.links.release() // what was read into it lies in frames now
 		start.Named = p.namedPlaces
 	}
+	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }
 

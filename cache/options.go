@@ -228,7 +228,8 @@ func (o *Options) Footprint() (memory, disk int64) {
 }
 
 // ringSize is the number of segments a queue can have: a shard may grow to four
-// times its share.
+// times its share. Within a ring a word's position must name one segment, so it
+// spans a lap at most.
 func ringSize(frames int, g geometry) int {
-	return ceilPow2(min(frames, 4*frames/g.shards) + 2)
+	return min(ceilPow2(min(frames, 4*frames/g.shards)+2), lap/(g.segmentSize/unitSize))
 }

@@ -113,17 +113,15 @@ func (p *persistence) abandon() {
 
 // event hears of every generation; only what a person should know is logged.
 func (p *persistence) event(e dump.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if e.Kind == dump.Scrub {
 		p.log.Warn("pages on the disk are damaged; they are written again elsewhere", "event", "scrub", "pages", e.Pages, "err", e.Err)
 		return
 	}
+	since, noted := p.note(e)
 	if e.Err == nil {
-		if !p.failed.IsZero() {
+		if !since.IsZero() {
 			p.log.Info("flushing again", "event", "flush_resumed", "generation", e.Generation)
 		}
-		p.failed, p.noted = time.Time{}, false
 		p.log.Debug("flushed", "event", "flushed", "generation", e.Generation, "kind", e.Kind, "pages", e.Pages, "bytes", e.Bytes, "took", e.Took)
 		return
 	}
@@ -131,14 +129,29 @@ func (p *persistence) event(e dump.Event) {
 		p.log.Debug("weak generations paused", "event", "weak_paused", "err", e.Err)
 		return
 	}
-	now := time.Now()
-	if p.failed.IsZero() {
-		p.failed = now
+	if since.IsZero() {
 		p.log.Warn("flush failed; serving goes on", "event", "flush_failed", "err", e.Err)
-	} else if !p.noted && now.Sub(p.failed) > time.Minute {
-		p.noted = true
-		p.log.Error("flushes have failed for a minute", "event", "flush_failing", "since", p.failed, "err", e.Err)
+	} else if !noted && time.Since(since) > time.Minute {
+		p.log.Error("flushes have failed for a minute", "event", "flush_failing", "since", since, "err", e.Err)
 	}
+}
+
+// note keeps since when dumps fail, and returns what was known before. A logger
+// is the user's code, and is not called under mu.
+func (p *persistence) note(e dump.Event) (since time.Time, noted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, noted = p.failed, p.noted
+	switch {
+	case e.Err == nil:
+		p.failed, p.noted = time.Time{}, false
+	case e.Kind == dump.Weak:
+	case since.IsZero():
+		p.failed = time.Now()
+	case time.Since(since) > time.Minute:
+		p.noted = true
+	}
+	return since, noted
 }
 
 // persistStats adds what the dumper counts. Without files all of it is 0.

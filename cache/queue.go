@@ -30,10 +30,25 @@ func (s *shard) segmentAt(q uint8, pos uint64) *segment {
 	return &s.segments[int(q)<<s.ringBits|int(s.seqOf(pos))&s.ringMask]
 }
 
+// ringSpare is how many segments of a ring are the cleaner's own. It moves a
+// segment's live records into what is left of the open one and one more, then
+// frees it: with two to open, a full ring can always be cleaned.
+const ringSpare = 2
+
+// roomInRing is how many more segments q's ring can take.
+func (s *shard) roomInRing(q uint8) int {
+	qu := &s.queues[q]
+	return s.ringMask + 1 - int(s.seqOf(qu.tail+s.unitMask)-s.seqOf(qu.head))
+}
+
 // reserveLocked makes room for n units at the tail of q, opening a segment if
-// the open one is too full, and returns the position. It leaves that many free
-// frames to others; ok is false if there is no frame or the ring is full.
+// the open one is too full, and returns the position. Who leaves frames to the
+// cleaner leaves it ringSpare as well, and what it opened of those; ok is false if
+// there is no frame or the ring is full.
 func (s *shard) reserveLocked(q uint8, n, leave int) (pos uint64, ok bool) {
+	if leave > 0 && s.roomInRing(q) < ringSpare {
+		return 0, false
+	}
 	tail := s.queues[q].tail
 	used := tail & s.unitMask
 	if used == 0 || used+uint64(n) > s.unitMask+1 {
@@ -53,7 +68,7 @@ func (s *shard) reserveLocked(q uint8, n, leave int) (pos uint64, ok bool) {
 func (s *shard) openSegmentLocked(q uint8, leave int) bool {
 	qu := &s.queues[q]
 	next := s.startOf(s.seqOf(qu.tail + s.unitMask))
-	if next-s.startOf(s.seqOf(qu.head)) >= s.startOf(uint64(s.ringMask+1)) {
+	if room := s.roomInRing(q); room == 0 || leave > 0 && room <= ringSpare {
 		return false
 	}
 	seg := s.segmentAt(q, next)

@@ -50,14 +50,18 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 	if err := c.check(key, value); err != nil {
 		return err
 	}
-	e, ok := c.prepare(key, value, o)
-	if !ok {
-		c.Delete(key) // no memory for it: what was stored is outdated now
-		c.shardOf(e.hash).stats.rejected.Add(1)
-		return nil
-	}
-	c.put(&e)
+	c.store(key, value, o)
 	return nil
+}
+
+// store stores what was checked. An entry for which there is no memory is
+// forgotten, and what was stored is outdated then.
+func (c *Cache) store(key, value []byte, o EntryOptions) {
+	e, ok := c.prepare(key, value, o)
+	if !ok || !c.put(&e) {
+		c.remove(key)
+		c.shardOf(e.hash).stats.rejected.Add(1)
+	}
 }
 
 // check refuses what cannot be stored.
@@ -103,11 +107,12 @@ func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
 	if ttl <= 0 {
 		return 0
 	}
-	return min(now+max(int64((ttl+time.Millisecond-1)/time.Millisecond), 1), timeMask)
+	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
 }
 
-// put stores a prepared entry, making room until it fits.
-func (c *Cache) put(e *entry) {
+// put stores a prepared entry, making room until it fits; false if cleaning
+// everything does not help.
+func (c *Cache) put(e *entry) bool {
 	s := c.shardOf(e.hash)
 	for tries := 0; ; tries++ {
 		s.lock()
@@ -117,19 +122,23 @@ func (c *Cache) put(e *entry) {
 		case absent:
 			s.loadFor(e.key, e.hash)
 			continue
-		case changed: // no frame
-			c.makeRoom(tries)
+		case changed:
+			if tries >= c.mostTries() {
+				c.freeLarge(e.list(c.segmentSize))
+				return false
+			}
+			c.makeRoom(s, tries)
 			continue
 		}
 		if crossed {
 			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
 		}
-		return
+		return true
 	}
 }
 
 // setLocked is the order of a write: reserve, copy, publish the slot, append to
-// the journal. absent asks for pages, changed for a frame; nothing has happened
+// the journal. absent asks for pages, changed for room; nothing has happened
 // then. crossed is true now and then: the caller owes some cleaning.
 func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
@@ -253,9 +262,10 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 
 // Delete removes key and reports whether it was present.
 func (c *Cache) Delete(key []byte) bool {
-	if c.closed.Load() || len(key) == 0 || len(key) > maxKey {
-		return false
-	}
+	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+}
+
+func (c *Cache) remove(key []byte) bool {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {

@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // View calls fn with the value in place, without copying. The slice is valid
 // only until fn returns and must not be written or kept. fn must be short and
@@ -47,7 +50,9 @@ func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err er
 	r.use()
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
-	return true, fn(r.rec[from:to:to])
+	err = fn(r.rec[from:to:to])
+	runtime.KeepAlive(s.cache) // else its memory might be unmapped under fn
+	return true, err
 }
 
 func (c *Cache) viewCopy(key []byte, fn func(value []byte) error) error {
