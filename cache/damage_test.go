@@ -73,7 +73,7 @@ func (d *directory) offsets(name string) (list []int) {
 			rare = 1
 		}
 		rare *= map[life]int{killed: 1, closed: 16, lapped: 128}[d.life]
-		if *damageFull && !allZero(used) {
+		if *damageFull && !allZero(used) && (d.life != lapped || d.named(name, at)) {
 			rare = 1
 		}
 		for i := range line {
