@@ -17,14 +17,14 @@ var damageFull = flag.Bool("damage.full", false, "damage every byte of every pag
 // under runs a law for a directory that a kill left, for one after Close, and for
 // one whose rings have begun again, so that they are full of what once was true.
 func under(t *testing.T, every int, law func(d *directory)) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	for _, life := range []life{killed, closed, lapped} {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
+	for _, life := range lives() {
 		t.Run(string(life), func(t *testing.T) {
 			d := newDirectory(t, life)
 			d.every = every
 			law(d)
 			t.Logf("%d times opened, %d times entries were lost, %d times the state might be stale", d.opened, d.lost, d.alarms)
-			if d.lost == 0 {
+			if d.lost == 0 && fewer(4) > 1 {
 				t.Error("no damage cost anything")
 			}
 		})
@@ -33,8 +33,8 @@ func under(t *testing.T, every int, law func(d *directory)) {
 
 // TestDamage: damaged bytes cost entries, never time. See directory.judge.
 func TestDamage(t *testing.T) {
-	t.Run("every byte of every file flipped", func(t *testing.T) { under(t, 24, flipBytes) })
-	t.Run("every file cut at every page", func(t *testing.T) { under(t, 24, cutFiles) })
+	t.Run("every byte of every file flipped", func(t *testing.T) { under(t, 48, flipBytes) })
+	t.Run("every file cut at every page", func(t *testing.T) { under(t, 48, cutFiles) })
 	t.Run("every page zeroed", func(t *testing.T) { under(t, 4, zeroPages) })
 	t.Run("pages swapped and duplicated", func(t *testing.T) { under(t, 8, movePages) })
 	t.Run("every write to a page lost", func(t *testing.T) { under(t, 4, loseWrites) })
@@ -103,6 +103,9 @@ func cutFiles(d *directory) {
 func zeroPages(d *directory) {
 	for _, name := range d.names {
 		for _, page := range d.used[name] {
+			if d.life == lapped && !d.named(name, int(page)*pageSize) && d.rng.Intn(8) > 0 {
+				continue
+			}
 			d.damage(fmt.Sprintf("page %d of %s zeroed", page, name), name, func(fs *crashfs.FS, name string) error {
 				return fs.Overwrite(name, page*pageSize, zeroes[:])
 			})
@@ -116,7 +119,7 @@ func movePages(d *directory) {
 		b := d.files[name]
 		pages := append(slices.Clone(d.used[name]), int64(d.rng.Intn(len(b)/pageSize)), int64(len(b)/pageSize-1))
 		d.rng.Shuffle(len(pages), func(i, j int) { pages[i], pages[j] = pages[j], pages[i] })
-		pages = pages[:min(len(pages), 24)]
+		pages = pages[:min(len(pages), map[life]int{killed: 24, closed: 24, lapped: 12}[d.life])]
 		for _, from := range pages {
 			for _, to := range pages {
 				what := fmt.Sprintf("page %d of %s to %d", from, name, to)
