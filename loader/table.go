@@ -131,7 +131,7 @@ var recordCases = []Case{{
 	Cost:      CostNothing,
 }, {
 	Label:     NewestLost,
-	Condition: "a slot that a record after the newest would have is damaged or cut off in both rings",
+	Condition: "a slot that a record after the newest would have is damaged or cut off in both rings, or in the mirror where the first has nothing",
 	Decision:  "the newest that verifies is used, reported as perhaps stale; its successor's number is not used again",
 	Why:       "the mirror is written after the record is durable: both damaged means that it was acknowledged",
 	Cost:      CostTime,
