@@ -1,0 +1,536 @@
+//go:build unix
+
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"math/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var kills = flag.Int("kills", 20, "processes to kill, 10 at least")
+
+const killEnv = "EMBER_KILL_PLAN" // makes this executable a child
+
+// killLoss is what a kill may cost, whatever the machine is busy with.
+const killLoss = 2 * time.Second
+
+// A killEvent is something that a writer did: an operation, or a Clear, which is
+// one for all of them.
+type killEvent struct {
+	clear    bool
+	number   uint64
+	from, to uint64 // ns since the child began; to is MaxUint64 if it may still have run
+}
+
+// A killEntry is a value that was found.
+type killEntry struct{ number, sum, size uint64 }
+
+// A killState is what a writer's keys hold, by number of the operation; 0: nothing.
+type killState [killKeys]uint64
+
+func (st *killState) apply(seed int64, w int, e killEvent) {
+	if e.clear {
+		*st = killState{}
+		return
+	}
+	switch o := opOf(seed, w, e.number); o.kind {
+	case opSet, opForever:
+		st[o.keys[0]] = e.number
+	case opMemoryOnly, opDelete:
+		st[o.keys[0]] = 0
+	case opBatch:
+		st[o.keys[0]], st[o.keys[1]], st[o.keys[2]] = e.number, e.number, 0
+	}
+}
+
+// A killMark is what had returned at some moment.
+type killMark struct {
+	events        [killWriters]int
+	cause, effect uint64
+}
+
+// A killLife is what one child told of itself.
+type killLife struct {
+	plan  killPlan
+	begin time.Time
+	hello chan struct{} // closed when it runs
+	busy  chan struct{} // closed when it writes
+	over  chan struct{} // closed when nothing more comes
+
+	outcome       Outcome
+	weak          uint32
+	generation    uint64
+	closed        bool
+	found         [killWriters][killKeys]killEntry
+	told          uint64 // when, 0: not yet
+	cause, effect uint64 // found
+
+	events     [killWriters][]killEvent
+	clearing   uint64 // number of the Clear that is under way
+	now, asked killMark
+	last       uint64 // of all times
+	floor      killMark
+	flushed    uint64 // generation
+	torn       string
+}
+
+// listen takes notes until the pipe ends.
+func (l *killLife) listen(r io.Reader) {
+	defer close(l.over)
+	in := bufio.NewReaderSize(r, 64<<10)
+	var b [noteSize]byte
+	for {
+		if _, err := io.ReadFull(in, b[:]); err != nil {
+			if err != io.EOF {
+				l.torn = err.Error()
+			}
+			return
+		}
+		var n note
+		_, _ = binary.Decode(b[:], binary.LittleEndian, &n)
+		l.take(n)
+	}
+}
+
+func (l *killLife) take(n note) {
+	switch n.Kind {
+	case noteHello:
+		l.begin = time.Unix(0, int64(n.A))
+		close(l.hello)
+	case noteOpened:
+		l.outcome, l.weak, l.generation = Outcome(n.Key), n.N, n.A
+	case noteKey:
+		l.found[n.Writer][n.Key] = killEntry{n.A, n.B, n.C}
+	case noteTold:
+		l.told, l.cause, l.effect = n.C, n.A, n.B
+		close(l.busy)
+	case noteOp:
+		l.append(int(n.Writer), killEvent{number: n.A, from: n.B, to: n.C})
+	case noteClearing:
+		l.clearing = n.A
+		l.floor.cause, l.floor.effect, l.asked.cause, l.asked.effect = 0, 0, 0, 0
+		l.now.cause, l.now.effect = 0, 0
+	case noteCleared:
+		l.clearing = 0
+		for w := range killWriters {
+			l.append(w, killEvent{clear: true, number: n.A, from: n.B, to: n.C})
+		}
+	case noteCause:
+		l.now.cause = n.A
+	case noteEffect:
+		l.now.effect = n.A
+	case noteFlushing, noteClosing:
+		l.asked = l.now
+	case noteFlushed:
+		l.floor, l.flushed = l.asked, n.A
+	case noteClosed:
+		l.floor, l.closed = l.asked, true
+	}
+}
+
+func (l *killLife) append(w int, e killEvent) {
+	l.events[w] = append(l.events[w], e)
+	l.now.events[w]++
+	l.last = max(l.last, e.to)
+}
+
+// unsure adds to each writer's events what may have been under way at the end.
+func (l *killLife) unsure() {
+	for w := range killWriters {
+		e := killEvent{number: l.plan.Base + 1, to: math.MaxUint64}
+		for _, done := range l.events[w] {
+			if e.from = done.to; !done.clear {
+				e.number = done.number + 1
+			}
+		}
+		if l.clearing != 0 {
+			e.clear, e.number = true, l.clearing
+		}
+		l.events[w] = append(l.events[w], e)
+	}
+}
+
+// A killRun is a test's kills, in one directory after the other.
+type killRun struct {
+	t     *testing.T
+	rng   *rand.Rand
+	seed  int64
+	dir   string
+	lives uint64
+
+	// What the newest child that told its state left behind.
+	base   [killWriters]killState
+	before *killLife // nil: there was none
+	died   uint64    // on before's clock
+
+	opening time.Duration // from the newest child's hello until it had told its state
+
+	how     map[string]int
+	losses  []time.Duration
+	events  int
+	weak    int // lives that found links
+	second  int // lives that ended before they had told their state
+	leftOut int // values that were overwritten while their cut was written
+}
+
+// TestKilledProcess kills processes at any moment, with SIGKILL. What the next
+// one finds is the state at a cut: for each writer a prefix of what it did, none
+// that leaves out what had returned before something in it began; all that Flush
+// acknowledged; and nothing that was in memory alone.
+func TestKilledProcess(t *testing.T) {
+	if text, ok := os.LookupEnv(killEnv); ok {
+		var plan killPlan
+		if err := json.Unmarshal([]byte(text), &plan); err != nil {
+			t.Fatal(err)
+		}
+		runKillChild(t, plan)
+		return
+	}
+	if racing {
+		t.Skip("the detector does not see other processes, and slows them down")
+	}
+	r := &killRun{t: t, rng: newRand(t), seed: *seedFlag, opening: 10 * time.Millisecond, how: make(map[string]int)}
+	for i := range max(*kills, 10) {
+		if i%10 == 0 {
+			r.fresh()
+		}
+		r.kill(i)
+	}
+	r.finish()
+	slices.Sort(r.losses)
+	at := func(q float64) time.Duration {
+		return r.losses[int(q*float64(len(r.losses)-1))].Round(10 * time.Microsecond)
+	}
+	t.Logf("%v; %d writes and Clears judged, %d values left out; %d lives found links, %d ended before they could serve", r.how, r.events, r.leftOut, r.weak, r.second)
+	t.Logf("of %d kills with writes, lost was what had returned in the last: median %v, nine in ten %v, worst %v",
+		len(r.losses), at(0.5), at(0.9), at(1))
+}
+
+// fresh begins with an empty directory.
+func (r *killRun) fresh() {
+	if r.before != nil {
+		r.finish()
+	}
+	r.dir = filepath.Join(r.t.TempDir(), "cache")
+	r.base, r.before, r.died = [killWriters]killState{}, nil, 0
+}
+
+// finish looks at what the last kill left, and for what must be in no file.
+func (r *killRun) finish() {
+	r.live("clean close", func(c *killProcess) {
+		c.await(c.life.busy)
+		c.close()
+		c.await(c.life.over)
+	})
+	if !r.before.closed {
+		r.t.Fatalf("a child did not close its cache:\n%s", r.before.torn)
+	}
+	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
+	if err != nil || len(files) < 4 {
+		r.t.Fatalf("files %v, %v", files, err)
+	}
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err != nil || bytes.Contains(b, []byte(memoryMark)) {
+			r.t.Errorf("%s has the value of a MemoryOnly entry, or %v", name, err)
+		}
+	}
+}
+
+// kill lives through one child. The moments of a kill are spread over as much
+// time as the thing to be met takes.
+func (r *killRun) kill(i int) {
+	within := func(d time.Duration) time.Duration { return time.Duration(r.rng.Int63n(int64(d))) }
+	serve := func(name string, d time.Duration) {
+		r.live(name, func(c *killProcess) { c.await(c.life.busy); c.killAfter(d) })
+	}
+	recovery := func(name string) {
+		r.live(name, func(c *killProcess) { c.await(c.life.hello); c.killAfter(within(r.opening)) })
+	}
+	switch i % 10 {
+	case 0:
+		recovery("first start")
+	case 1:
+		r.live("first writes", func(c *killProcess) { c.await(c.life.hello); c.killAfter(within(20 * time.Millisecond)) })
+	case 3:
+		recovery("recovery")
+	case 4:
+		r.live("start", func(c *killProcess) { c.killAfter(within(20 * time.Millisecond)) })
+	case 6:
+		r.live("Close", func(c *killProcess) {
+			c.await(c.life.busy)
+			time.Sleep(within(60 * time.Millisecond)) // the load is the same all the time
+			c.close()
+			c.killAfter(within(25 * time.Millisecond))
+		})
+	case 8:
+		if i%40 == 8 { // a loss over the bound can be seen in this one
+			serve("long service", killLoss+500*time.Millisecond)
+			return
+		}
+		serve("first moments of service", within(8*time.Millisecond))
+	default:
+		serve("service", within(150*time.Millisecond))
+	}
+}
+
+// A killProcess is a running child.
+type killProcess struct {
+	t     *testing.T
+	life  *killLife
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	text  bytes.Buffer
+	died  time.Time // zero: it was not killed
+}
+
+func (c *killProcess) await(what chan struct{}) {
+	select {
+	case <-what:
+	case <-c.life.over:
+		select {
+		case <-what:
+			return
+		default:
+		}
+		c.t.Fatalf("the child ended by itself:\n%s", c.wait())
+	case <-time.After(time.Minute):
+		c.killAfter(0)
+		c.t.Fatalf("the child has said nothing for a minute:\n%s", c.wait())
+	}
+}
+
+func (c *killProcess) close() { fmt.Fprintln(c.stdin, "close") }
+
+func (c *killProcess) killAfter(d time.Duration) {
+	time.Sleep(d) // the moment to be tested
+	c.died = time.Now()
+	if err := c.cmd.Process.Kill(); err != nil {
+		c.died = time.Time{} // it had ended
+	}
+}
+
+func (c *killProcess) wait() (text string) {
+	err := c.cmd.Wait()
+	<-c.life.over
+	c.stdin.Close()
+	return fmt.Sprintf("%v\n%s", err, c.text.String())
+}
+
+// live runs a child until what do does to it ends it, and judges what it found.
+func (r *killRun) live(name string, do func(c *killProcess)) {
+	r.t.Helper()
+	r.how[name]++
+	r.lives++
+	plan := killPlan{Dir: r.dir, Seed: r.seed, Base: r.lives << 24, Interval: 50 * time.Millisecond,
+		Weak: time.Duration(2+r.rng.Intn(4)) * time.Millisecond, Pace: time.Duration(20+r.rng.Intn(1000)) * time.Microsecond,
+		Flush: r.rng.Intn(3) > 0, VerifyFirst: r.rng.Intn(2) == 0}
+	switch {
+	case name == "long service":
+		plan.Interval, plan.Flush, plan.FlushFirst = 10*time.Second, false, true
+	case r.rng.Intn(2) == 0:
+		plan.Interval = 10 * time.Second
+	}
+	if r.rng.Intn(3) == 0 && name != "long service" {
+		plan.Pace = 0
+	}
+	c := r.start(plan)
+	do(c)
+	text := c.wait()
+	l := c.life
+	if l.torn != "" || c.died.IsZero() && !l.closed || strings.Contains(text, "FAIL") || strings.Contains(text, "panic") {
+		r.t.Fatalf("%s, life %d: not as a kill ends a process: %s\n%s", name, r.lives, l.torn, text)
+	}
+	if name == "Close" && l.closed {
+		r.how["Close, too late"]++
+	}
+	if l.told == 0 {
+		r.second++
+		return // it has written nothing of its own: the next one has to find the same
+	}
+	r.opening = time.Duration(l.told)
+	r.judge(name, l)
+	l.unsure()
+	r.before, r.died = l, max(l.last, uint64(max(c.died.Sub(l.begin), 0)))
+}
+
+func (r *killRun) start(plan killPlan) *killProcess {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	l := &killLife{plan: plan, hello: make(chan struct{}), busy: make(chan struct{}), over: make(chan struct{})}
+	c := &killProcess{t: r.t, life: l, cmd: exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")}
+	c.cmd.Env = append(os.Environ(), killEnv+"="+string(text))
+	c.cmd.Stdout, c.cmd.Stderr = &c.text, &c.text
+	in, out, err := os.Pipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c.cmd.ExtraFiles = []*os.File{out}
+	if c.stdin, err = c.cmd.StdinPipe(); err == nil {
+		err = c.cmd.Start()
+	}
+	out.Close()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	go func() { l.listen(in); in.Close() }()
+	return c
+}
+
+// judge holds what a child found to what the ones before it did.
+func (r *killRun) judge(name string, l *killLife) {
+	r.t.Helper()
+	var found [killWriters]killState
+	for w := range killWriters {
+		for key, e := range l.found[w] {
+			if e.number == 0 {
+				continue
+			}
+			found[w][key] = e.number
+			if v := killValue(w, key, e.number, opOf(r.seed, w, e.number)); e.size != uint64(len(v)) || e.sum != killSum(v) {
+				r.t.Fatalf("%s, life %d: key %d of writer %d has %d bytes that operation %#x never stored", name, r.lives, key, w, e.size, e.number)
+			}
+		}
+	}
+	if l.weak > 0 {
+		r.weak++
+	}
+	if b := r.before; b != nil {
+		r.judgeCut(name, b, l, &found)
+		if b.flushed > l.generation || b.flushed > 0 && l.outcome == OutcomeCold {
+			r.t.Errorf("life %d: generation %d was acknowledged; generation %d is there, %v", r.lives, b.flushed, l.generation, l.outcome)
+		}
+		cleared := b.clearing != 0 || slices.ContainsFunc(b.events[0], func(e killEvent) bool { return e.clear })
+		if l.effect > l.cause && (l.cause != 0 || !cleared) || l.cause < b.floor.cause || l.effect < b.floor.effect {
+			r.t.Errorf("life %d: effect %#x, its cause %#x; acknowledged were %#x, %#x", r.lives, l.effect, l.cause, b.floor.effect, b.floor.cause)
+		}
+	} else if found != r.base || l.outcome != OutcomeCold {
+		r.t.Errorf("life %d: an empty directory, and %v with entries", r.lives, l.outcome)
+	}
+	r.base = found
+}
+
+// A killCut is where a writer's events are divided: at one of [least, most].
+type killCut struct{ least, most int }
+
+func (r *killRun) judgeCut(name string, b, l *killLife, found *[killWriters]killState) {
+	r.t.Helper()
+	var cuts [killWriters]killCut
+	lost := uint64(0)
+	for w := range killWriters {
+		cut, ok := r.cutOf(w, b, &found[w])
+		if !ok {
+			r.t.Fatalf("life %d, %s after %+v: writer %d: %s\nfound %d links after generation %d", r.lives, name, b.plan, w, r.explain(w, b, &found[w]), l.weak, l.generation)
+		}
+		cuts[w] = cut
+		r.events += len(b.events[w]) - 1
+		if cut.most < len(b.events[w])-1 {
+			lost = max(lost, r.died-b.events[w][cut.most].to)
+		}
+	}
+	for w, out := range cuts {
+		for v, in := range cuts {
+			if out.most == len(b.events[w]) || in.least == 0 {
+				continue
+			}
+			e, f := b.events[w][out.most], b.events[v][in.least-1]
+			if e.to < f.from || e.clear && f.clear && e.number == f.number {
+				r.t.Fatalf("life %d: %+v of writer %d is in the cut; %+v of writer %d, which had returned before, is not", r.lives, f, v, e, w)
+			}
+		}
+	}
+	if b.now.events == [killWriters]int{} {
+		return
+	}
+	r.losses = append(r.losses, time.Duration(lost))
+	if time.Duration(lost) > killLoss {
+		r.t.Errorf("life %d: lost is what had returned %v before the kill; plan %+v", r.lives, time.Duration(lost), b.plan)
+	}
+}
+
+// cutOf finds where a writer's events are divided, not before what Flush
+// acknowledged.
+func (r *killRun) cutOf(w int, b *killLife, found *killState) (cut killCut, ok bool) {
+	var leaves [killKeys]int // until when a value may be left out
+	for i, e := range b.events[w] {
+		r.leave(&leaves, w, i, e)
+	}
+	st, left := r.base[w], 0
+	for i := 0; i <= len(b.events[w]); i++ {
+		if n, same := differ(found, &st, &leaves, i); same && i >= b.floor.events[w] {
+			if !ok {
+				cut.least = i
+			}
+			cut.most, ok, left = i, true, n
+		}
+		if i < len(b.events[w]) {
+			st.apply(r.seed, w, b.events[w][i])
+		}
+	}
+	r.leftOut += left
+	return cut, ok
+}
+
+// leave notes what event i takes the memory of at once. While a cut is being
+// written nothing keeps that: it is left out, as what is evicted is.
+func (r *killRun) leave(leaves *[killKeys]int, w, i int, e killEvent) {
+	if e.clear {
+		for key := range leaves {
+			leaves[key] = i + 1
+		}
+	} else if o := opOf(r.seed, w, e.number); o.keys[0] >= killKeys-killLarge {
+		leaves[o.keys[0]] = i + 1
+	}
+}
+
+// differ compares what was found with the state after i events. Of the keys that
+// may be left out it counts those that are.
+func differ(found, st *killState, leaves *[killKeys]int, i int) (left int, same bool) {
+	for key := range found {
+		switch {
+		case found[key] == st[key]:
+		case found[key] == 0 && leaves[key] > i:
+			left++
+		default:
+			return 0, false
+		}
+	}
+	return left, true
+}
+
+// explain names what is wrong with the state that comes closest.
+func (r *killRun) explain(w int, b *killLife, found *killState) (text string) {
+	st, least := r.base[w], killKeys+1
+	for i := 0; i <= len(b.events[w]); i++ {
+		var diff []string
+		for key := range found {
+			if found[key] != st[key] {
+				diff = append(diff, fmt.Sprintf("key %d is of operation %#x, not %#x", key, found[key], st[key]))
+			}
+		}
+		if len(diff) <= least {
+			least = len(diff)
+			text = fmt.Sprintf("closest is what %d of %d events left (acknowledged %d): %s", i, len(b.events[w]), b.floor.events[w], strings.Join(diff, ", "))
+		}
+		if i < len(b.events[w]) {
+			st.apply(r.seed, w, b.events[w][i])
+		}
+	}
+	return text
+}
