@@ -44,7 +44,9 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard 
 		f := &from.Segments[i]
 		dirty, ok := s.restoreSegment(l, f, res)
 		if !ok {
-			s.skipSegment(f)
+			if s.skipSegment(f); f.Queue == pagefile.QueueLarge {
+				start.Died = append(start.Died, f.Number) // or its place would have two owners
+			}
 			continue
 		}
 		start.Segments = append(start.Segments, dump.StartSegment{Segment: f.Segment, ImageEntry: f.ImageEntry, Sums: f.Sums, Dirty: dirty})
