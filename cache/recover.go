@@ -2,7 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -17,20 +19,25 @@ import (
 // needs them; see lazy.go.
 func (c *Cache) recover(res *loader.Result) []dump.StartShard {
 	starts := make([]dump.StartShard, len(c.shards))
+	found := 0
+	for i := range res.Shards {
+		found += len(res.Shards[i].Segments)
+	}
 	var group sync.WaitGroup
 	for i, s := range c.shards {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			starts[i] = s.recover(&res.Shards[i], res)
+			starts[i] = s.recover(&res.Shards[i], res, found > c.frames.count)
 		}()
 	}
 	group.Wait()
 	return starts
 }
 
-// recover is one shard's part. Nobody else has the shard yet.
-func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard {
+// recover is one shard's part. Nobody else has the shard yet. short says that there
+// are more segments than frames.
+func (s *shard) recover(from *loader.Shard, res *loader.Result, short bool) dump.StartShard {
 	l := s.newLazy(from, res)
 	start := dump.StartShard{
 		Durable: from.Durable, State: from.State, Died: from.Died,
@@ -40,7 +47,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard 
 		start.Journals = append(start.Journals, bytes.Clone(j)) // of memory that is given back
 	}
 	s.restoreQueues(l, from)
-	for i := len(from.Segments) - 1; i >= 0; i-- { // newest first: memory may be short
+	for _, i := range newestFirst(from.Segments, short) {
 		f := &from.Segments[i]
 		dirty, ok := s.restoreSegment(l, f, res)
 		if !ok {
@@ -68,6 +75,20 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result) dump.StartShard 
 		s.settleLocked(l)
 	}
 	return start
+}
+
+// newestFirst orders a shard's segments, those of queues and of large values by age
+// alone if memory is short: what lists a large value is no use without it, nor the
+// other way round. Each queue is in order as it comes.
+func newestFirst(list []loader.Segment, short bool) []int {
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = len(list) - 1 - i
+	}
+	if short {
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(list[b].Number, list[a].Number) })
+	}
+	return order
 }
 
 func (s *shard) newLazy(from *loader.Shard, res *loader.Result) *lazyShard {

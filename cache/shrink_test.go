@@ -56,3 +56,30 @@ func TestWhatFindsNoMemoryIsToldDead(t *testing.T) {
 		t.Errorf("%d large segments in %d places", onFile, len(places))
 	}
 }
+
+// TestTheNewestComesBackIntoLessMemory: large values do not take the place of the
+// small ones that are newer.
+func TestTheNewestComesBackIntoLessMemory(t *testing.T) {
+	fs := crashfs.New()
+	o := quietOptions(fs, 1)
+	o.MaxBytes = 4 << 20
+	c := openOn(t, o)
+	for i := range 10 {
+		mustSet(t, c, fmt.Appendf(nil, "large-%d", i), testValue(i, 150<<10))
+	}
+	for i := range 100 {
+		mustSet(t, c, fmt.Appendf(nil, "small-%d", i), testValue(i, 2<<10))
+	}
+	mustFlush(t, c)
+	drop(c)
+	o.MaxBytes = 1 << 20
+	c = openOn(t, o)
+	defer drop(c)
+	for i := 50; i < 100; i++ {
+		wantValue(t, c, fmt.Appendf(nil, "small-%d", i), testValue(i, 2<<10))
+	}
+	if _, err := c.WaitVerified(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	checkInvariants(t, c)
+}
