@@ -285,3 +285,44 @@ func TestTornLinkHidesNoOther(t *testing.T) {
 		t.Error("half of a link counts")
 	}
 }
+
+// TestLinksOfAnotherHistoryStayOut: a link that was lost is written anew by the
+// next process, exactly as long; the old one after it has the right number and the
+// right place, and follows another.
+func TestLinksOfAnotherHistoryStayOut(t *testing.T) {
+	w := newWorld(t, newRand(t), crashfs.New(), 1)
+	w.begin(nil)
+	weak := func(c *Cache, key string, n int) {
+		mustSet(t, c, []byte(key), testValue(n, n))
+		if err := c.persist.dumper.Weak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustFlush(t, w.c)
+	weak(w.c, "lost", 2000)
+	name, end := chainEnd(t, w.fs)
+	weak(w.c, "old", 500)
+	drop(w.c)
+	for n := 1000; n < 2200; n += 16 {
+		fs := w.fs.Clone()
+		if err := fs.Flip(name, end-200, 1); err != nil {
+			t.Fatal(err)
+		}
+		c := openOn(t, w.on(fs))
+		weak(c, "anew", n)
+		drop(c)
+		fs = fs.Clone()
+		_, now := chainEnd(t, fs)
+		c = openOn(t, w.on(fs))
+		_, ok := c.Get([]byte("old"))
+		wantValue(t, c, []byte("anew"), testValue(n, n))
+		drop(c)
+		if ok {
+			t.Fatal("a link counts that follows another")
+		}
+		if now == end {
+			return
+		}
+	}
+	t.Fatal("no link is as long as the one that was lost")
+}

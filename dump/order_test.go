@@ -82,3 +82,19 @@ func TestLimboUsesItsNumberUp(t *testing.T) {
 	}
 	r.verify()
 }
+
+// A record does not take the slot of one that is still retained, however many
+// numbers failed attempts have used up.
+func TestRetainedRecordsKeepTheirSlots(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(20)
+	before := r.flush()
+	r.f.churn(20)
+	r.d.number = before + pagefile.RingSlots
+	if g := r.flush(); pagefile.RingSlot(g) == pagefile.RingSlot(before) {
+		t.Errorf("generations %d and %d share a slot", before, g)
+	}
+	if got := r.verify(); len(got.retained) != 2 {
+		t.Errorf("got %d retained generations, want 2", len(got.retained))
+	}
+}
