@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -227,4 +228,101 @@ func TestChainBegunAnewIsNamed(t *testing.T) {
 	defer drop(c)
 	wantValue(t, c, []byte("a"), []byte("1"))
 	wantValue(t, c, []byte("b"), []byte("2"))
+}
+
+// chainEnd is where the weak chain ends, and the ring's name.
+func chainEnd(t *testing.T, fs *crashfs.FS) (name string, off int64) {
+	t.Helper()
+	res, err := loader.Load(context.Background(), loader.Options{FS: fs, Dir: worldDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	return worldDir + "/" + pagefile.FileName(pagefile.KindWeak, res.Chain.File), int64(res.Chain.Offset)
+}
+
+// TestTornLinkHidesNoOther tears the last link before the ring's end. The next
+// process takes up the chain before it with a link that only fits at the ring's
+// start, and is killed: that link counts, though the torn one still lies where it
+// would be looked for first.
+func TestTornLinkHidesNoOther(t *testing.T) {
+	w := newWorld(t, newRand(t), crashfs.New(), 1)
+	w.begin(nil)
+	link := func(c *Cache, key string, n int) {
+		mustSet(t, c, []byte(key), testValue(n, n))
+		if err := c.persist.dumper.Weak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustFlush(t, w.c)
+	size := weakRing(w.o.MaxBytes)
+	off := int64(0)
+	for i := 0; off < size-16<<10; i++ {
+		link(w.c, "filling", 7<<10)
+		if _, off = chainEnd(t, w.fs); i > 200 {
+			t.Fatalf("the ring of %d bytes is not full at %d", size, off)
+		}
+	}
+	mustFlush(t, w.c) // the ring may be written over from here on
+	link(w.c, "torn", 500)
+	drop(w.c)
+	fs := w.fs.Clone()
+	name, end := chainEnd(t, fs)
+	if end < off {
+		t.Fatalf("the chain goes from %d to %d", off, end)
+	}
+	if err := fs.Flip(name, end-200, 1); err != nil {
+		t.Fatal(err)
+	}
+	c := openOn(t, w.on(fs))
+	link(c, "long", 20<<10)
+	drop(c)
+	fs = fs.Clone()
+	c = openOn(t, w.on(fs))
+	defer drop(c)
+	wantValue(t, c, []byte("long"), testValue(20<<10, 20<<10))
+	if _, ok := c.Get([]byte("torn")); ok {
+		t.Error("half of a link counts")
+	}
+}
+
+// TestLinksOfAnotherHistoryStayOut: a link that was lost is written anew by the
+// next process, exactly as long; the old one after it has the right number and the
+// right place, and follows another.
+func TestLinksOfAnotherHistoryStayOut(t *testing.T) {
+	w := newWorld(t, newRand(t), crashfs.New(), 1)
+	w.begin(nil)
+	weak := func(c *Cache, key string, n int) {
+		mustSet(t, c, []byte(key), testValue(n, n))
+		if err := c.persist.dumper.Weak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustFlush(t, w.c)
+	weak(w.c, "lost", 2000)
+	name, end := chainEnd(t, w.fs)
+	weak(w.c, "old", 500)
+	drop(w.c)
+	for n := 1000; n < 2200; n += 16 {
+		fs := w.fs.Clone()
+		if err := fs.Flip(name, end-200, 1); err != nil {
+			t.Fatal(err)
+		}
+		c := openOn(t, w.on(fs))
+		weak(c, "anew", n)
+		drop(c)
+		fs = fs.Clone()
+		_, now := chainEnd(t, fs)
+		c = openOn(t, w.on(fs))
+		_, ok := c.Get([]byte("old"))
+		wantValue(t, c, []byte("anew"), testValue(n, n))
+		drop(c)
+		if ok {
+			t.Fatal("a link counts that follows another")
+		}
+		if now == end {
+			return
+		}
+	}
+	t.Fatal("no link is as long as the one that was lost")
 }

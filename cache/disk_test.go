@@ -76,8 +76,8 @@ func mount(t *testing.T, device, dir, kind, data string) {
 	})
 }
 
-// fill takes all space of a disk; free gives it back.
-func fill(t *testing.T, dir string) (free func()) {
+// fillDisk takes all space of a disk; free gives it back.
+func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
 	f, err := os.Create(name)
@@ -159,7 +159,7 @@ func TestFullDiskPausesWritingAndNothingElse(t *testing.T) {
 		d.serve()
 		mustFlush(t, d.c)
 		good := d.round
-		free := fill(t, disk)
+		free := fillDisk(t, disk)
 		d.full()
 		if _, err := d.c.Flush(context.Background()); !errors.Is(err, ErrNoSpace) {
 			t.Errorf("Flush returned %v on a full disk", err)
@@ -202,7 +202,7 @@ func TestDiskFullAtFirstStart(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		free := fill(t, disk)
+		free := fillDisk(t, disk)
 		d := &diskLoad{t: t, c: open(t, dir, diskOptions())}
 		d.full()
 		if _, err := d.c.Flush(context.Background()); !errors.Is(err, ErrNoSpace) {

@@ -169,7 +169,9 @@ func (s *shard) wantLocked(w word) (need want, ok bool) {
 	return need, false
 }
 
-// loadBlock reads one index block. One that is damaged is empty slots. // I10
+// loadBlock reads one index block. One that is damaged is empty slots, and the
+// journal says so: who reads the block once more may find it whole, and would have
+// the words back that nobody could clear meanwhile. // I10
 func (s *shard) loadBlock(l *lazyShard, block uint32) {
 	var b [pagefile.ImagePayload]byte
 	err := l.image.IndexBlock(s.id, int(block), &b)
@@ -190,6 +192,8 @@ func (s *shard) takeBlock(l *lazyShard, block uint32, b *[pagefile.ImagePayload]
 	}
 	if good {
 		s.fillBlockLocked(l, block, b[:])
+	} else {
+		s.emptyBlockLocked(l, block)
 	}
 	word := &l.loaded[block/64]
 	word.Store(word.Load() | 1<<(block%64))
@@ -199,12 +203,28 @@ func (s *shard) takeBlock(l *lazyShard, block uint32, b *[pagefile.ImagePayload]
 	return true
 }
 
+// slots are those of an index block.
+func (l *lazyShard) slots(block uint32) (first, last uint32) {
+	first = block * bucketsPerBlock * bucketSlots
+	return first, min(first+bucketsPerBlock*bucketSlots, l.buckets*bucketSlots)
+}
+
+func (l *lazyShard) marked(slot uint32) bool { return l.marks[slot/64]&(1<<(slot%64)) != 0 }
+
+func (s *shard) emptyBlockLocked(l *lazyShard, block uint32) {
+	first, last := l.slots(block)
+	for slot := first; slot < last; slot++ {
+		if !l.marked(slot) {
+			s.putLocked(slot, 0)
+		}
+	}
+}
+
 func (s *shard) fillBlockLocked(l *lazyShard, block uint32, b []byte) {
-	first := block * bucketsPerBlock * bucketSlots
-	last := min(first+bucketsPerBlock*bucketSlots, l.buckets*bucketSlots)
+	first, last := l.slots(block)
 	for slot := first; slot < last; slot++ {
 		w := word(binary.LittleEndian.Uint64(b[(slot-first)*8:]))
-		if w != 0 && l.marks[slot/64]&(1<<(slot%64)) == 0 && s.standsLocked(l, w) {
+		if w != 0 && !l.marked(slot) && s.standsLocked(l, w) {
 			s.index.store(slot, w)
 			l.missing--
 		}

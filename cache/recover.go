@@ -79,7 +79,10 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 		start.Journals = append(start.Journals, bytes.Clone(j)) // of memory that is given back
 	}
 	s.restoreQueues(l, from)
-	start.Segments = s.restoreSegments(l, res, run).all
+	kept := s.restoreSegments(l, res, run)
+	start.Segments = kept.all
+	start.Died = slices.Concat(start.Died, kept.died) // or their places would have two owners
+	slices.Sort(start.Died)
 	s.index.version.Store(uint64(from.State.Buckets))
 	s.lazy.Store(l)
 	found := int64(0)
@@ -99,6 +102,7 @@ type restored struct {
 	segments []loader.Segment
 	skipped  map[int]bool
 	dirty    map[int]uint64 // pages that came back and are not home
+	died     []uint64       // large segments that were skipped
 }
 
 func (r *restored) all(yield func(dump.StartSegment) bool) {
@@ -112,7 +116,7 @@ func (r *restored) all(yield func(dump.StartSegment) bool) {
 
 // restoreSegments restores the newest segments, as far as there are frames.
 func (s *shard) restoreSegments(l *lazyShard, res *loader.Result, run frameRun) *restored {
-	kept := &restored{l.segments, make(map[int]bool), make(map[int]uint64)}
+	kept := &restored{segments: l.segments, skipped: make(map[int]bool), dirty: make(map[int]uint64)}
 	oldest := oldestOf(l.segments, int(run.end-run.next))
 	for i := len(l.segments) - 1; i >= 0; i-- { // what is skipped takes all older along
 		f := &l.segments[i]
@@ -125,6 +129,9 @@ func (s *shard) restoreSegments(l *lazyShard, res *loader.Result, run frameRun) 
 		} else {
 			s.skipSegment(f)
 			kept.skipped[i] = true
+			if f.Queue == pagefile.QueueLarge {
+				kept.died = append(kept.died, f.Number)
+			}
 		}
 		if dirty != 0 {
 			kept.dirty[i] = dirty

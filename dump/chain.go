@@ -13,6 +13,7 @@ var (
 	errRingFull    = errors.New("weak generations paused: the ring is full")
 	errJournalLost = errors.New("weak generations paused: a journal overflowed")
 	errLap         = errors.New("weak generations paused: a queue is a lap beyond its image")
+	errDamage      = errors.New("weak generations paused: what was opened is damaged")
 )
 
 // A chain is the weak chain: one link per cut, each naming the one before it by
@@ -37,6 +38,7 @@ type chain struct {
 	builder pagefile.BlobBuilder
 	section pagefile.Section
 	arena   []byte
+	stopped func() error // says when nothing is to be written any more
 }
 
 // add writes a cut as a link. A chain that is down begins anew with an anchor,
@@ -112,8 +114,13 @@ func (ch *chain) header(c *Cut, prev uint64) pagefile.BlobHeader {
 		Lineage: ch.lineage, Opens: ch.opens, Prev: prev, Clock: c.Clock}
 }
 
-// write puts the link that was built into the ring, without sync.
+// write puts the link that was built into the ring, without sync. Once Close ran
+// out of time the cache gives its memory back, and what was collected since then
+// would say that all had been evicted: that is asked last.
 func (ch *chain) write(anchor bool) error {
+	if err := ch.stopped(); err != nil {
+		return err
+	}
 	at, ok := ch.ring.fit(ch.builder.Len(), anchor)
 	if !ok {
 		return errRingFull

@@ -109,7 +109,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if start.Record != nil && !start.NewLineage {
 		d.lineage = start.Record.Lineage
 	}
-	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens,
+	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
 	if start.Record != nil {
 		d.restore(&start)

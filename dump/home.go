@@ -59,7 +59,7 @@ func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
 }
 
 // restore takes over what was recovered. A place that two segments claim, or
-// that the file does not have, is damage: the later segment loses its pages.
+// that the file does not have, is damage: the later segment takes another.
 func (h *home) restore(s *Start) {
 	h.oldImage = s.Image
 	h.places.grow(s.Record.Places)
@@ -93,7 +93,11 @@ func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment, roll
 		h.renew(i)
 		return
 	}
-	if seg.Place != pagefile.NoPlace && h.places.claim(seg.Place) {
+	if seg.Place != pagefile.NoPlace {
+		if !h.places.claim(seg.Place) {
+			h.renew(i)
+			return
+		}
 		r.place, r.entry = seg.Place, int32(seg.ImageEntry)
 		r.flags |= rowNamed
 		copy(h.table.sumsOf(i), seg.Sums)

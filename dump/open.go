@@ -23,12 +23,6 @@ func (d *Dumper) prepare() error {
 		}
 		d.number = max(d.number, highest+1)
 	}
-	if d.lineage == 0 {
-		d.lineage = d.takeNumber()
-		d.cutMu.Lock()
-		d.chain.lineage = d.lineage
-		d.cutMu.Unlock()
-	}
 	for i, name := range []string{pagefile.RecordsName, pagefile.MirrorName} {
 		if d.rings[i] != nil {
 			continue
@@ -37,7 +31,17 @@ func (d *Dumper) prepare() error {
 		if err != nil {
 			return err
 		}
+		if err := d.countNumbers(ring); err != nil {
+			ring.Close()
+			return err
+		}
 		d.rings[i] = ring
+	}
+	if d.lineage == 0 {
+		d.lineage = d.takeNumber()
+		d.cutMu.Lock()
+		d.chain.lineage = d.lineage
+		d.cutMu.Unlock()
 	}
 	if d.lease == nil {
 		lease, err := pagefile.OpenLease(d.cfg.FS, d.cfg.Dir)
@@ -47,6 +51,19 @@ func (d *Dumper) prepare() error {
 		d.lease = lease
 	}
 	return d.openPageFile()
+}
+
+// countNumbers goes on after the records of a ring. Open may have failed to read
+// one of them, and the highest number wins when it can be read again. // I12
+func (d *Dumper) countNumbers(ring *pagefile.Ring) error {
+	records, _, newer := ring.ReadAll()
+	if newer {
+		return fmt.Errorf("read records: %w", pagefile.ErrVersion)
+	}
+	if n := len(records); n > 0 {
+		d.number = max(d.number, records[n-1].Generation+1)
+	}
+	return nil
 }
 
 // namedPlaces asks which places the generations name that may still be opened or
@@ -125,7 +142,12 @@ func (d *Dumper) resume(s *Start) {
 		file.Close()
 		return
 	}
-	d.chain.ring, d.chain.up = r, true
+	d.chain.ring, d.chain.up = r, !s.NeedFull
+	if s.NeedFull {
+		// Who follows the links may be able to read what we could not, and would
+		// have back what was forgotten with it. The next generation is full.
+		d.chain.why = errDamage
+	}
 	d.baseRing, d.baseRingEnd = r, r.position(own)
 }
 

@@ -12,6 +12,7 @@ import (
 // before it. Whether its sections verify is found out meanwhile.
 type link struct {
 	blob     *pagefile.Blob
+	at       int64            // offset in the ring
 	next     pagefile.WeakPos // after it
 	sections []pagefile.Section
 	torn     error // a part does not verify
@@ -38,9 +39,10 @@ func (l *load) applyChain() {
 		return
 	}
 	defer src.Close()
-	links := l.readLinks(src, name, start)
-	links = l.wholeLinks(links, name)
-	l.applyLinks(links, name)
+	l.applyLinks(l.readChain(src, name, start), name)
+	if l.unread {
+		l.res.Chain = pagefile.WeakPos{} // more may follow: nothing is to be put in its place
+	}
 }
 
 // newestRetained is the newest generation: a chain follows no other.
@@ -51,8 +53,33 @@ func (l *load) newestRetained() uint64 {
 	return 0
 }
 
-// readLinks returns the links whose headers follow one on the other.
-func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos) (links []*link) {
+// readChain returns the links after pos, up to the last that holds. The one after
+// it was torn when its process ended. The next process went on from the last that
+// holds, and what it wrote need not have fitted there: then it lies at the ring's
+// start, and what was torn still lies before it.
+func (l *load) readChain(src *source, name string, pos pagefile.WeakPos) (links []*link) {
+	tails := make([][2]uint64, len(l.drafts))
+	for i := range tails {
+		tails[i] = l.drafts[i].tails
+	}
+	for torn := int64(0); ; {
+		read := l.readLinks(src, name, pos, torn)
+		for _, lk := range read {
+			l.sawOpens(lk.blob.Header.Opens)
+		}
+		n := l.holding(read, tails, name)
+		if links = append(links, read[:n]...); n == len(read) || read[n].at == pagefile.FileHeaderBlock {
+			return links
+		}
+		if torn = read[n].at; n > 0 {
+			pos = read[n-1].next
+		}
+	}
+}
+
+// readLinks returns the links whose headers follow one on the other, without the
+// one at offset torn.
+func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos, torn int64) (links []*link) {
 	prove := make(chan *link, 64)
 	done := make(chan struct{})
 	go func() {
@@ -65,18 +92,19 @@ func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos) (links 
 	}()
 	w := &window{src: src, limit: src.size, alloc: l.memory}
 	for !l.stopped() {
-		b, at := l.linkAfter(w, pos)
+		b, at := l.linkAfter(w, pos, torn)
 		if b == nil {
 			break
 		}
 		pos = pagefile.WeakPos{File: pos.File, Offset: uint64(at) + b.Header.Length, Number: b.Header.Number, Hash: b.Hash}
-		lk := &link{blob: b, next: pos}
+		lk := &link{blob: b, at: at, next: pos}
 		links = append(links, lk)
 		prove <- lk
 	}
 	close(prove)
 	<-done
 	if w.err != nil {
+		l.unread = true
 		l.met(ChainMissing, name, 1, w.err)
 	}
 	return links
@@ -85,8 +113,11 @@ func (l *load) readLinks(src *source, name string, pos pagefile.WeakPos) (links 
 // linkAfter finds the link that follows pos: right there, or at the ring's start
 // if it did not fit. nil: none does, and what lies there is of an older lap or
 // was never written.
-func (l *load) linkAfter(w *window, pos pagefile.WeakPos) (*pagefile.Blob, int64) {
+func (l *load) linkAfter(w *window, pos pagefile.WeakPos, torn int64) (*pagefile.Blob, int64) {
 	for _, off := range [...]int64{int64(pos.Offset), pagefile.FileHeaderBlock} {
+		if off == torn {
+			continue
+		}
 		if b := w.link(off, func(h *pagefile.BlobHeader) bool { return l.follows(h, pos) }); b != nil {
 			return b, off
 		}
@@ -123,23 +154,19 @@ func (lk *link) prove(drafts []draft) {
 	}
 }
 
-// wholeLinks cuts the chain before the first link that does not hold.
-func (l *load) wholeLinks(links []*link, name string) []*link {
-	tails := make([][2]uint64, len(l.drafts))
-	for i := range tails {
-		tails[i] = l.drafts[i].tails
-	}
+// holding returns how many links hold, and moves tails to where they end.
+func (l *load) holding(links []*link, tails [][2]uint64, name string) int {
 	for i, lk := range links {
 		if lk.torn != nil {
 			l.met(ChainTorn, name, 1, lk.torn)
-			return links[:i]
+			return i
 		}
 		if err := lk.follow(tails); err != nil {
 			l.met(ChainNonsense, name, 1, err)
-			return links[:i]
+			return i
 		}
 	}
-	return links
+	return len(links)
 }
 
 // follow checks a link against the tails before it, and moves them.
@@ -152,7 +179,9 @@ func (lk *link) follow(tails [][2]uint64) error {
 		if err := checkOrder(tails[s.Shard], s); err != nil {
 			return err
 		}
-		tails[s.Shard] = s.State.Tails
+	}
+	for i := range lk.sections {
+		tails[lk.sections[i].Shard] = lk.sections[i].State.Tails
 	}
 	return nil
 }
@@ -172,7 +201,6 @@ func (l *load) applyLinks(links []*link, name string) {
 		}
 	})
 	for _, lk := range links {
-		l.sawOpens(lk.blob.Header.Opens)
 		l.res.Clock = max(l.res.Clock, lk.blob.Header.Clock)
 	}
 	l.res.Weak, l.res.Chain = len(links), links[len(links)-1].next

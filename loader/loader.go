@@ -82,6 +82,7 @@ type load struct {
 	names  []string  // in Dir
 	usable uint32    // places that the page file has
 	drafts []draft   // by shard
+	unread bool      // the ring could not be read to the chain's end
 }
 
 // recover reads what the chosen record names.

@@ -32,6 +32,9 @@ func (w *window) link(off int64, may func(*pagefile.BlobHeader) bool) *pagefile.
 		// There is none, or it is not all in memory. Its header decides whether it
 		// is worth a long read.
 		h, _, err := pagefile.ReadBlobHeader(w.src, off, w.limit)
+		if err != nil && !errors.Is(err, pagefile.ErrCorrupt) && !errors.Is(err, pagefile.ErrVersion) {
+			w.err = err
+		}
 		if err != nil || !may(&h) || !w.read(off, int64(h.Length)) {
 			return nil
 		}
