@@ -275,10 +275,8 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	c := d.src.Cut()
 	d.pending.add(c)
 	d.watch.update(d, c)
-	d.look()                // a disk that hangs shows what waits for it
-	if d.stopped() == nil { // else the cut may be of a cache that was taken apart
-		d.chain.add(c, anchor)
-	}
+	d.look() // a disk that hangs shows what waits for it
+	d.chain.add(c, anchor)
 	d.look()
 	return c
 }
