@@ -35,7 +35,8 @@ type Cache struct {
 	numbers numberSource
 	closed  atomic.Bool
 	epoch   atomic.Uint64 // see cut.go
-	lost    atomic.Int64  // entries of the opened generation that are gone
+	held    heldSegments
+	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	// batches is held for reading while a batch runs, and for writing to advance
 	// the epoch. It is taken before any shard's lock.
@@ -72,6 +73,7 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
+	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
 	}

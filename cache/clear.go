@@ -75,8 +75,7 @@ func (s *shard) clearedLocked(w word, head uint64) {
 func (s *shard) dropSegmentsLocked(q uint8, from, to uint64) {
 	for seq := from; seq < to; seq++ {
 		if seg := s.segmentAt(q, s.startOf(seq)); seg.number.Load() != 0 {
-			s.frames.give(seg.retire())
-			s.used.Add(-1)
+			s.retireLocked(heldKey{s.id, q, seq}, seg, q < fileQueues)
 		}
 	}
 }

@@ -43,10 +43,12 @@ func (s *shard) stateLocked() pagefile.ShardState {
 }
 
 // Cut advances the epoch, touches every shard and returns what each had. While a
-// batch runs it waits.
+// batch runs it waits. The cut's segments are held until Release.
 func (k cutter) Cut() *dump.Cut {
+	epoch := k.c.epoch.Load() + 1 // nobody else advances it
+	k.c.held.hold(epoch)
 	k.c.batches.Lock()
-	epoch := k.c.epoch.Add(1)
+	k.c.epoch.Store(epoch)
 	k.c.batches.Unlock()
 	cut := &dump.Cut{Epoch: epoch, Clock: k.c.now(), Shards: make([]dump.ShardCut, len(k.c.shards))}
 	for i, s := range k.c.shards {
@@ -54,22 +56,25 @@ func (k cutter) Cut() *dump.Cut {
 		cut.Shards[i], s.cut = s.cut, dump.ShardCut{}
 		s.unlock()
 	}
+	k.c.held.taken(epoch, k.c.numbers.last.Load())
 	return cut
 }
 
+// Release lets go of a cut.
+func (k cutter) Release(cut *dump.Cut) { k.c.held.release(cut.Epoch, k.c.frames) }
+
 // Segment tells the number and fill of the segment at seq, false if it was
-// evicted.
+// evicted and is not held.
 func (k cutter) Segment(shard int, q uint8, seq uint64) (number uint64, fill uint32, ok bool) {
 	s := k.c.shards[shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	qu := &s.queues[q]
-	if seq < s.seqOf(qu.head) || s.startOf(seq) >= qu.tail {
-		return 0, 0, false
+	if seg := s.segmentAt(q, s.startOf(seq)); seq >= s.seqOf(qu.head) && s.startOf(seq) < qu.tail && seg.number.Load() != 0 {
+		return seg.number.Load(), seg.fill.Load(), true
 	}
-	seg := s.segmentAt(q, s.startOf(seq))
-	number = seg.number.Load()
-	return number, seg.fill.Load(), number != 0
+	h, ok := k.c.held.find(heldKey{shard, q, seq})
+	return h.number, h.fill, ok
 }
 
 // Copy copies bytes of a segment, loading its pages first if Open left them on
@@ -80,13 +85,13 @@ func (k cutter) Copy(dst []byte, shard int, id dump.SegmentID, off int) bool {
 	if id.Queue != pagefile.QueueLarge {
 		seg = s.segmentAt(id.Queue, s.startOf(id.Seq))
 	}
-	if !seg.has(off, len(dst)) {
+	if !seg.has(off, len(dst)) && seg.number.Load() == id.Number {
 		l := s.lazy.Load()
 		if l == nil || !s.loadPages(l, want{seg, id.Number, pageBits(off, len(dst))}) {
 			return false
 		}
 	}
-	return s.copySegment(seg, id.Number, off, dst)
+	return s.copySegment(seg, id.Number, off, dst) || k.c.held.copy(dst, shard, id, s.frames, off)
 }
 
 // copyBuckets bounds how long CopyIndex holds the lock.

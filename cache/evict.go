@@ -189,8 +189,7 @@ func (s *shard) finishLocked(q uint8, seg *segment, seq uint64) {
 	}
 	qu.head = s.startOf(seq + 1)
 	if seg.number.Load() != 0 {
-		s.frames.give(seg.retire())
-		s.used.Add(-1)
+		s.retireLocked(heldKey{s.id, q, seq}, seg, q < fileQueues)
 	}
 }
 

@@ -196,6 +196,8 @@ func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
 				s.stats.hits.Add(1)
 				r.use()
 				return value, true
+			} else if o == miss {
+				s.lose(&r)
 			}
 		}
 		switch o {
@@ -205,6 +207,15 @@ func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
 			s.stats.misses.Add(1)
 			return dst, false
 		}
+	}
+}
+
+// lose forgets an entry whose value cannot be had, unless somebody has changed it.
+func (s *shard) lose(r *ref) {
+	s.lock()
+	defer s.unlock()
+	if (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
+		s.loseLocked(s.index.slotNumber(r.slot), r.w)
 	}
 }
 

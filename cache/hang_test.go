@@ -125,11 +125,15 @@ func serveWhileHung(t *testing.T, c *Cache, hang *crashfs.Hang) (rounds int) {
 		serve()
 	}
 	before := heapInUse()
-	for range 500 {
+	rest := 500
+	if racing {
+		rest = 50
+	}
+	for range rest {
 		serve()
 	}
-	if more := heapInUse() - before; more > 8<<20+c.opts.MaxBytes/4 {
-		t.Errorf("%d writes while the disk hung took %d bytes of heap", 500*400, more)
+	if more := heapInUse() - before; more > 8<<20+c.opts.MaxBytes/4 && !racing { // whose own memory counts too
+		t.Errorf("%d writes while the disk hung took %d bytes of heap", rest*400, more)
 	}
 	return rounds
 }

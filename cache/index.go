@@ -88,6 +88,10 @@ func (x *index) slot(slot uint32) *uint64 {
 	return (*uint64)(unsafe.Add(x.base, uintptr(slot)*8))
 }
 
+func (x *index) slotNumber(slot *uint64) uint32 {
+	return uint32((uintptr(unsafe.Pointer(slot)) - uintptr(x.base)) / 8)
+}
+
 func (x *index) load(slot uint32) word { return word(atomic.LoadUint64(x.slot(slot))) }
 
 func (x *index) store(slot uint32, w word) { atomic.StoreUint64(x.slot(slot), uint64(w)) }

@@ -24,12 +24,20 @@ func checkInvariants(t testing.TB, c *Cache) {
 		checkShard(t, s, claim)
 		used += s.used.Load()
 	}
+	c.held.mu.Lock()
+	for _, h := range c.held.segments {
+		if frames[h.frame] {
+			t.Errorf("frame %d of a held segment stands behind another", h.frame)
+		}
+	}
+	held := int64(len(c.held.segments))
+	c.held.mu.Unlock()
 	c.frames.mu.Lock()
 	c.frames.reclaimPinned()
 	free := int64(len(c.frames.stack)) + int64(c.frames.count-c.frames.fresh)
 	c.frames.mu.Unlock()
-	if free != c.frames.free.Load() || free+int64(len(frames)) != int64(c.frames.count) || used != int64(len(frames)) {
-		t.Errorf("%d frames: %d free (gauge %d), %d behind segments, gauge %d", c.frames.count, free, c.frames.free.Load(), len(frames), used)
+	if free != c.frames.free.Load() || free+held+int64(len(frames)) != int64(c.frames.count) || used != int64(len(frames)) {
+		t.Errorf("%d frames: %d free (gauge %d), %d held, %d behind segments, gauge %d", c.frames.count, free, c.frames.free.Load(), held, len(frames), used)
 	}
 }
 

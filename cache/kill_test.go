@@ -148,6 +148,11 @@ func (l *killLife) append(w int, e killEvent) {
 	l.last = max(l.last, e.to)
 }
 
+// cleared reports whether Clear was called.
+func (l *killLife) cleared() bool {
+	return l.clearing != 0 || slices.ContainsFunc(l.events[0], func(e killEvent) bool { return e.clear })
+}
+
 // unsure adds to each writer's events what may have been under way at the end.
 func (l *killLife) unsure() {
 	for w := range killWriters {
@@ -177,14 +182,14 @@ type killRun struct {
 	before *killLife // nil: there was none
 	died   uint64    // on before's clock
 
+	little  bool          // memory is: what is evicted is not held long enough
 	opening time.Duration // from the newest child's hello until it had told its state
 
-	how     map[string]int
-	losses  []time.Duration
-	events  int
-	weak    int // lives that found links
-	second  int // lives that ended before they had told their state
-	leftOut int // values that were overwritten while their cut was written
+	how    map[string]int
+	losses []time.Duration
+	events int
+	weak   int // lives that found links
+	second int // lives that ended before they had told their state
 }
 
 // TestKilledProcess kills processes at any moment, with SIGKILL. What the next
@@ -215,7 +220,7 @@ func TestKilledProcess(t *testing.T) {
 	at := func(q float64) time.Duration {
 		return r.losses[int(q*float64(len(r.losses)-1))].Round(10 * time.Microsecond)
 	}
-	t.Logf("%v; %d writes and Clears judged, %d values left out; %d lives found links, %d ended before they could serve", r.how, r.events, r.leftOut, r.weak, r.second)
+	t.Logf("%v; %d writes and Clears judged; %d lives found links, %d ended before they could serve", r.how, r.events, r.weak, r.second)
 	t.Logf("of %d kills with writes, lost was what had returned in the last: median %v, nine in ten %v, worst %v",
 		len(r.losses), at(0.5), at(0.9), at(1))
 }
@@ -226,6 +231,7 @@ func (r *killRun) fresh() {
 		r.finish()
 	}
 	r.dir = filepath.Join(r.t.TempDir(), "cache")
+	r.little = !r.little
 	r.base, r.before, r.died = [killWriters]killState{}, nil, 0
 }
 
@@ -347,6 +353,10 @@ func (r *killRun) live(name string, do func(c *killProcess)) {
 	if r.rng.Intn(3) == 0 && name != "long service" {
 		plan.Pace = 0
 	}
+	plan.MaxBytes, plan.Lossy = killMaxBytes, r.before != nil && r.before.cleared()
+	if r.little {
+		plan.MaxBytes, plan.Lossy = killLittle, true
+	}
 	c := r.start(plan)
 	do(c)
 	text := c.wait()
@@ -416,8 +426,11 @@ func (r *killRun) judge(name string, l *killLife) {
 		if b.flushed > l.generation || b.flushed > 0 && l.outcome == OutcomeCold {
 			r.t.Errorf("life %d: generation %d was acknowledged; generation %d is there, %v", r.lives, b.flushed, l.generation, l.outcome)
 		}
-		cleared := b.clearing != 0 || slices.ContainsFunc(b.events[0], func(e killEvent) bool { return e.clear })
-		if l.effect > l.cause && (l.cause != 0 || !cleared) || l.cause < b.floor.cause || l.effect < b.floor.effect {
+		lossy := b.cleared() || r.little
+		if r.little && l.cause == 0 {
+			l.cause = max(b.floor.cause, l.effect)
+		}
+		if l.effect > l.cause && (l.cause != 0 || !lossy) || l.cause < b.floor.cause || l.effect < b.floor.effect {
 			r.t.Errorf("life %d: effect %#x, its cause %#x; acknowledged were %#x, %#x", r.lives, l.effect, l.cause, b.floor.effect, b.floor.cause)
 		}
 	} else if found != r.base || l.outcome != OutcomeCold {
@@ -467,51 +480,42 @@ func (r *killRun) judgeCut(name string, b, l *killLife, found *[killWriters]kill
 // cutOf finds where a writer's events are divided, not before what Flush
 // acknowledged.
 func (r *killRun) cutOf(w int, b *killLife, found *killState) (cut killCut, ok bool) {
-	var leaves [killKeys]int // until when a value may be left out
-	for i, e := range b.events[w] {
-		r.leave(&leaves, w, i, e)
+	if cut, ok = r.divide(w, b, func(st *killState, _ int) bool { return *found == *st }); ok {
+		return cut, true
 	}
-	st, left := r.base[w], 0
+	// Clear gives back more memory than a cut that is being written can hold; so
+	// does who writes a lot into little of it.
+	cleared := 0
+	for i, e := range b.events[w] {
+		if e.clear {
+			cleared = i + 1
+		}
+	}
+	return r.divide(w, b, func(st *killState, i int) bool {
+		for key := range found {
+			if found[key] != st[key] && (found[key] != 0 || i >= cleared && !r.little) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// divide finds the events after which the state is what was found.
+func (r *killRun) divide(w int, b *killLife, same func(st *killState, i int) bool) (cut killCut, ok bool) {
+	st := r.base[w]
 	for i := 0; i <= len(b.events[w]); i++ {
-		if n, same := differ(found, &st, &leaves, i); same && i >= b.floor.events[w] {
+		if i >= b.floor.events[w] && same(&st, i) {
 			if !ok {
 				cut.least = i
 			}
-			cut.most, ok, left = i, true, n
+			cut.most, ok = i, true
 		}
 		if i < len(b.events[w]) {
 			st.apply(r.seed, w, b.events[w][i])
 		}
 	}
-	r.leftOut += left
 	return cut, ok
-}
-
-// leave notes what event i takes the memory of at once. While a cut is being
-// written nothing keeps that: it is left out, as what is evicted is.
-func (r *killRun) leave(leaves *[killKeys]int, w, i int, e killEvent) {
-	if e.clear {
-		for key := range leaves {
-			leaves[key] = i + 1
-		}
-	} else if o := opOf(r.seed, w, e.number); o.keys[0] >= killKeys-killLarge {
-		leaves[o.keys[0]] = i + 1
-	}
-}
-
-// differ compares what was found with the state after i events. Of the keys that
-// may be left out it counts those that are.
-func differ(found, st *killState, leaves *[killKeys]int, i int) (left int, same bool) {
-	for key := range found {
-		switch {
-		case found[key] == st[key]:
-		case found[key] == 0 && leaves[key] > i:
-			left++
-		default:
-			return 0, false
-		}
-	}
-	return left, true
 }
 
 // explain names what is wrong with the state that comes closest.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/pagefile"
 )
 
 // Large values lie in segments of their own, which a record in a queue lists by
@@ -119,8 +120,7 @@ func (s *shard) retireListLocked(q uint8, list []byte) {
 		if seg.number.Load() != n {
 			continue // lost with a damaged file
 		}
-		s.frames.give(seg.retire())
-		s.used.Add(-1)
+		s.retireLocked(heldKey{s.id, pagefile.QueueLarge, n}, seg, q < fileQueues)
 		if q < fileQueues && s.journal.limit != 0 && !s.unbearLocked(n) {
 			s.died = append(s.died, n)
 		}

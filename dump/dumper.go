@@ -258,7 +258,7 @@ func (d *Dumper) Weak() error {
 	defer d.duringWeak()()
 	d.cutMu.Lock()
 	up := d.chain.up
-	d.cutLocked(false)
+	d.src.Release(d.cutLocked(false))
 	why, number := d.chain.why, d.chain.pos.Number
 	down := up && !d.chain.up
 	d.cutMu.Unlock()
@@ -270,7 +270,7 @@ func (d *Dumper) Weak() error {
 }
 
 // cutLocked takes a cut, keeps what it brings for the next durable generation,
-// and writes it to the chain: every cut is a link. // I9
+// and writes it to the chain: every cut is a link. The caller releases it. // I9
 func (d *Dumper) cutLocked(anchor bool) *Cut {
 	c := d.src.Cut()
 	d.pending.add(c)

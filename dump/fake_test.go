@@ -22,6 +22,7 @@ type fakeCache struct {
 	clock  int64
 	last   uint64 // segment number
 	cuts   map[int64]*fakeCut
+	held   map[*Cut]bool   // not released
 	gone   map[uint64]bool // numbers of segments that were evicted, by queue segments
 	during func()          // runs in the middle of CopyIndex and Copy, like a concurrent writer
 	spoilt map[uint64]bool // numbers of segments whose pages cannot be copied
@@ -72,6 +73,7 @@ func newFake(seed uint64, shards, limit int) *fakeCache {
 		limit:  limit,
 		last:   1 << 32,
 		cuts:   map[int64]*fakeCut{},
+		held:   map[*Cut]bool{},
 		gone:   map[uint64]bool{},
 		spoilt: map[uint64]bool{},
 	}
@@ -278,6 +280,16 @@ func (f *fakeCache) churn(n int) {
 	}
 }
 
+// Release implements Source. What was evicted is gone all the same.
+func (f *fakeCache) Release(c *Cut) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.held[c] {
+		panic("a cut is released twice, or never was")
+	}
+	delete(f.held, c)
+}
+
 // Cut implements Source.
 func (f *fakeCache) Cut() *Cut {
 	f.mu.Lock()
@@ -303,6 +315,7 @@ func (f *fakeCache) Cut() *Cut {
 		seen.large = append(seen.large, large)
 	}
 	f.cuts[f.clock] = seen
+	f.held[c] = true
 	return c
 }
 

@@ -107,6 +107,7 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 		return d.affirm(o)
 	}
 	err = g.write()
+	g.release()
 	durable := d.base.record == g.record && g.record != nil
 	if !durable && d.limbo != g {
 		g.giveUp()

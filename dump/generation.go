@@ -16,8 +16,9 @@ type generation struct {
 	clean   bool // written by Close
 	started time.Time
 
-	begun  *Cut // divides the journals from the image; of a light one it is cut
-	cut    *Cut // what the generation contains
+	held   []*Cut // to be released
+	begun  *Cut   // divides the journals from the image; of a light one it is cut
+	cut    *Cut   // what the generation contains
 	stock  stock
 	births []births
 
@@ -67,8 +68,10 @@ func (d *Dumper) begin(o order) *generation {
 	defer d.cutMu.Unlock()
 	c := d.cutLocked(true)
 	if d.unchanged(o) {
+		d.src.Release(c)
 		return nil
 	}
+	g.held = append(g.held, c)
 	g.begun, g.full = c, d.choose(c, o)
 	if g.full {
 		d.pending.stock.divide()
@@ -99,6 +102,7 @@ func (g *generation) takeCut() error {
 		g.d.cutMu.Lock()
 		defer g.d.cutMu.Unlock()
 		g.takeLocked(g.d.cutLocked(true))
+		g.held = append(g.held, g.cut)
 	}
 	return nil
 }
@@ -156,6 +160,7 @@ func (g *generation) retake() error {
 	d.cutMu.Lock()
 	sofar := g.stock
 	g.takeLocked(d.cutLocked(true))
+	g.held = append(g.held, g.cut)
 	sofar.extend(g.stock)
 	g.stock = sofar
 	d.cutMu.Unlock()
@@ -168,6 +173,13 @@ func (g *generation) retake() error {
 	d.home.forgive()
 	g.pages, g.bytes.Pages = g.pages+pages, g.bytes.Pages+bytes
 	return err
+}
+
+// release lets go of the cuts.
+func (g *generation) release() {
+	for _, c := range g.held {
+		g.d.src.Release(c)
+	}
 }
 
 // giveUp undoes a generation that failed before its record was tried: its

@@ -96,6 +96,9 @@ func (f *fakeCache) recover(fsys *crashfs.FS, weak bool) (*replayed, error) {
 // with all generations that are retained, and what a kill leaves.
 func (r *rig) verify() *replayed {
 	r.t.Helper()
+	if n := len(r.f.held); n > 0 {
+		r.t.Errorf("%d cuts are held though nothing is being written", n)
+	}
 	cut := r.fs.Crash(r.fs.Ops(), crashfs.Cut{Fate: crashfs.FateLost})
 	r.verifyRetained(cut, r.recover(cut, false))
 	return r.recover(r.fs.Kill(r.fs.Ops()), true)

@@ -18,11 +18,14 @@ type SegmentID struct {
 type Source interface {
 	// Cut advances the epoch, touches every shard, and returns each shard's cut.
 	// The dumper calls it from one goroutine at a time and may keep what it
-	// returns.
+	// returns. Until Release, segments of the cut can be copied also when they end
+	// meanwhile, as far as the cache has memory to spare.
 	Cut() *Cut
+	// Release says that all of a cut is written, or given up.
+	Release(*Cut)
 	// Segment tells the number and the fill of the segment that is now at seq of
-	// a queue; fill is in units, pagefile.OpenFill while it is open. ok is false
-	// if it was evicted or never was.
+	// a queue, or was when it ended; fill is in units, pagefile.OpenFill while it
+	// is open. ok is false if it was evicted and is not held, or never was.
 	Segment(shard int, queue uint8, seq uint64) (number uint64, fill uint32, ok bool)
 	// Copy copies bytes [off, off+len(dst)) of a segment. It returns false, and
 	// dst is then garbage, if the segment was evicted meanwhile or a page of it is

@@ -1,0 +1,122 @@
+package cache
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/embercache/ember/dump"
+)
+
+// heldSegments are segments that ended after a cut of which not everything is
+// written yet. Their frames stay until the dumper lets go of its cuts, so that a
+// generation lacks nothing that was overwritten, evicted or cleared meanwhile. A
+// disk that hangs never lets go: beyond limit a segment is not held, and what
+// nobody has copied by then is left out.
+//
+// Every cut is held from before its epoch: who ends a segment after its shard's
+// part of the cut was noted has seen that epoch, and so sees the hold.
+type heldSegments struct {
+	limit int
+	// newest is the highest number that a segment of a held cut can have, 0 if none
+	// is held: what was opened later need not stay.
+	newest atomic.Uint64
+
+	mu       sync.Mutex
+	cuts     map[uint64]uint64 // held ones: epoch to newest
+	segments map[heldKey]heldSegment
+}
+
+// A heldKey is a segment's place in its queue; pagefile.QueueLarge and the number
+// for one of a large value.
+type heldKey struct {
+	shard int
+	queue uint8
+	seq   uint64
+}
+
+type heldSegment struct {
+	number  uint64
+	present uint64
+	frame   uint32
+	fill    uint32
+}
+
+// hold begins a cut. Until taken says which segments it can have it may have any.
+func (h *heldSegments) hold(epoch uint64) { h.taken(epoch, ^uint64(0)) }
+
+func (h *heldSegments) taken(epoch, newest uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cuts == nil {
+		h.cuts, h.segments = make(map[uint64]uint64), make(map[heldKey]heldSegment)
+	}
+	h.cuts[epoch] = newest
+	h.countLocked()
+}
+
+func (h *heldSegments) countLocked() {
+	newest := uint64(0)
+	for _, n := range h.cuts {
+		newest = max(newest, n)
+	}
+	h.newest.Store(newest)
+}
+
+// keep takes a segment that has lost its number, and says whether it did: else its
+// frame is free. The caller holds the shard's lock.
+func (h *heldSegments) keep(key heldKey, s heldSegment) bool {
+	if s.number > h.newest.Load() {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.number > h.newest.Load() || len(h.segments) >= h.limit {
+		return false
+	}
+	h.segments[key] = s
+	return true
+}
+
+// release lets go of a cut, and gives back the frames that no other needs.
+func (h *heldSegments) release(epoch uint64, f *frames) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.cuts, epoch)
+	h.countLocked()
+	for key, s := range h.segments {
+		if s.number > h.newest.Load() {
+			delete(h.segments, key)
+			f.give(s.frame)
+		}
+	}
+}
+
+// find finds the held segment of a place.
+func (h *heldSegments) find(key heldKey) (heldSegment, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.segments[key]
+	return s, ok
+}
+
+// copy copies bytes of a held segment. Nobody writes its frame before the caller,
+// who holds the cut, lets go.
+func (h *heldSegments) copy(dst []byte, shard int, id dump.SegmentID, f *frames, off int) bool {
+	s, ok := h.find(heldKey{shard, id.Queue, id.Seq})
+	if bits := pageBits(off, len(dst)); !ok || s.number != id.Number || s.present&bits != bits {
+		return false
+	}
+	copy(dst, f.bytes(s.frame)[off:])
+	return true
+}
+
+// retireLocked ends a segment that files may hold, or never do: no reader finds it
+// any more, and its frame is free, or held. // I13
+func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
+	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
+	h.frame = seg.retire()
+	s.used.Add(-1)
+	if !onFile || !s.cache.held.keep(key, h) {
+		s.frames.give(h.frame)
+	}
+}
