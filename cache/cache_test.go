@@ -225,7 +225,11 @@ func TestNothingLiveIsForgottenUnderHalf(t *testing.T) {
 				mustSet(t, c, testKey(n), testValue(n, size))
 				live[n] = n
 			}
-			for written := 0; written < 10*maxBytes; written += size + 40 {
+			laps := 10
+			if racing {
+				laps = 2
+			}
+			for written := 0; written < laps*maxBytes; written += size + 40 {
 				i := rnd.Intn(n/4 + 1) // three quarters are never touched again
 				live[i] = i + written
 				mustSet(t, c, testKey(i), testValue(live[i], size))

@@ -76,7 +76,7 @@ func writeLines(t *testing.T, c *Cache, lines []timeline, w int, rng *rand.Rand)
 	var value []byte
 	rounds := 40_000
 	if racing || testing.Short() {
-		rounds /= 8
+		rounds /= 40
 	}
 	for n := range rounds {
 		i := rng.Intn(readerKeys/2)*2 + w
