@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -244,9 +245,34 @@ func copyPieces(frame []byte, pieces []pagefile.Piece, fill int) (complete uint6
 	return complete
 }
 
+// applyAhead is how many slots are touched before the first of them is stored: as
+// many as a core can wait for at once. They lie anywhere in memory that nobody has
+// touched yet.
+const applyAhead = 16
+
 // applyJournal stores slot words in order and blindly, those that stand no more
 // as 0, and returns by how many the used slots grew. // I10
 func (s *shard) applyJournal(l *lazyShard, entries []byte) (grown int64) {
+	for len(entries) >= journalEntry {
+		n := min(len(entries)/journalEntry, applyAhead) * journalEntry
+		s.touchSlots(entries[:n])
+		grown += s.applyEntries(l, entries[:n])
+		entries = entries[n:]
+	}
+	return grown
+}
+
+// touchSlots has the processor fetch the slots of entries together. The compiler
+// must not see that it is for nothing.
+func (s *shard) touchSlots(entries []byte) {
+	limit, sum := s.index.buckets()*bucketSlots, word(0)
+	for ; len(entries) >= journalEntry; entries = entries[journalEntry:] {
+		sum |= s.index.load(min(binary.LittleEndian.Uint32(entries), limit-1))
+	}
+	runtime.KeepAlive(sum)
+}
+
+func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 	limit := s.index.buckets() * bucketSlots
 	marked := l.buckets * bucketSlots
 	for ; len(entries) >= journalEntry; entries = entries[journalEntry:] {
@@ -258,11 +284,7 @@ func (s *shard) applyJournal(l *lazyShard, entries []byte) (grown int64) {
 		if w != 0 && !s.standsLocked(l, w) {
 			w = 0
 		}
-		if was := s.index.load(slot); was != 0 && w == 0 {
-			grown--
-		} else if was == 0 && w != 0 {
-			grown++
-		}
+		grown += taken(w) - taken(s.index.load(slot))
 		s.index.store(slot, w)
 		if slot < marked {
 			l.marks[slot/64] |= 1 << (slot % 64)
@@ -270,6 +292,10 @@ func (s *shard) applyJournal(l *lazyShard, entries []byte) (grown int64) {
 	}
 	return grown
 }
+
+// taken is 1 for a word, 0 for an empty slot, without a branch that nobody could
+// foretell.
+func taken(w word) int64 { return int64((w | -w) >> 63) }
 
 // linkMemory gives the loader memory for the links of the weak chain: fresh huge
 // pages cost a tenth of what the heap's cost, and Open waits for them. Where there
