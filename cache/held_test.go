@@ -233,3 +233,30 @@ func TestHoldingLeavesTheCleanerItsFrames(t *testing.T) {
 	checkInvariants(t, c)
 	drop(c)
 }
+
+// A large value that lost one of its segments gives back the others.
+func TestWhatIsLeftOfALargeValueIsGivenBack(t *testing.T) {
+	o := quietOptions(crashfs.New(), 1)
+	o.MaxBytes = 4 << 20
+	c := openOn(t, o)
+	mustSet(t, c, []byte("large"), testValue(1, 300<<10))
+	s := c.shards[0]
+	var seg *segment
+	for i := range s.large.entries {
+		if s.large.entries[i].number.Load() != 0 {
+			seg = &s.large.entries[i]
+		}
+	}
+	c.frames.give(seg.retire())
+	s.used.Add(-1)
+	if _, ok := c.Get([]byte("large")); ok {
+		t.Fatal("a value without one of its segments is found")
+	}
+	for i := range s.large.entries {
+		if n := s.large.entries[i].number.Load(); n != 0 {
+			t.Errorf("segment %x is still there", n)
+		}
+	}
+	checkInvariants(t, c)
+	drop(c)
+}
