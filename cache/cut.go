@@ -70,7 +70,9 @@ func (k cutter) Segment(shard int, q uint8, seq uint64) (number uint64, fill uin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	qu := &s.queues[q]
-	if seg := s.segmentAt(q, s.startOf(seq)); seq >= s.seqOf(qu.head) && s.startOf(seq) < qu.tail && seg.number.Load() != 0 {
+	// Clear moves head before it gives segments back: until then the ring has them.
+	seg, first, lapped := s.segmentAt(q, s.startOf(seq)), s.startOf(seq), s.startOf(seq+uint64(s.ringMask)+1)
+	if first < qu.tail && qu.tail <= lapped && seg.number.Load() != 0 {
 		return seg.number.Load(), seg.fill.Load(), true
 	}
 	h, ok := k.c.held.find(heldKey{shard, q, seq})
@@ -86,12 +88,12 @@ func (k cutter) Copy(dst []byte, shard int, id dump.SegmentID, off int) bool {
 		seg = s.segmentAt(id.Queue, s.startOf(id.Seq))
 	}
 	if !seg.has(off, len(dst)) && seg.number.Load() == id.Number {
-		l := s.lazy.Load()
-		if l == nil || !s.loadPages(l, want{seg, id.Number, pageBits(off, len(dst))}) {
+		l, bits := s.lazy.Load(), pageBits(off, len(dst))
+		if l != nil && !s.loadPages(l, want{seg, id.Number, bits}) || l == nil && seg.present.Load()&bits != bits {
 			return false
 		}
 	}
-	return s.copySegment(seg, id.Number, off, dst) || k.c.held.copy(dst, shard, id, s.frames, off)
+	return s.copySegment(seg, id.Number, off, dst) || k.c.held.copy(dst, s, id, off)
 }
 
 // copyBuckets bounds how long CopyIndex holds the lock.

@@ -193,8 +193,8 @@ func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
 				s.stats.expired.Add(1)
 				o = miss
 			} else if value, o = s.copyValue(dst, &r); o == hit {
+				r.use() // before the last use of s: it keeps the memory
 				s.stats.hits.Add(1)
-				r.use()
 				return value, true
 			} else if o == miss {
 				s.lose(&r)
@@ -215,7 +215,10 @@ func (s *shard) lose(r *ref) {
 	s.lock()
 	defer s.unlock()
 	if (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
-		s.loseLocked(s.index.slotNumber(r.slot), r.w)
+		s.putLocked(s.index.slotNumber(r.slot), 0)
+		s.forgetLocked(r.w, r.head) // what is left of its own segments
+		s.stats.corrupt.Add(1)
+		s.stats.dropped.Add(1)
 	}
 }
 

@@ -101,12 +101,14 @@ func (h *heldSegments) find(key heldKey) (heldSegment, bool) {
 
 // copy copies bytes of a held segment. Nobody writes its frame before the caller,
 // who holds the cut, lets go.
-func (h *heldSegments) copy(dst []byte, shard int, id dump.SegmentID, f *frames, off int) bool {
-	s, ok := h.find(heldKey{shard, id.Queue, id.Seq})
-	if bits := pageBits(off, len(dst)); !ok || s.number != id.Number || s.present&bits != bits {
+func (h *heldSegments) copy(dst []byte, s *shard, id dump.SegmentID, off int) bool {
+	s.mu.Lock() // who took the number away keeps the lock until the frame is held
+	seg, ok := h.find(heldKey{s.id, id.Queue, id.Seq})
+	s.mu.Unlock()
+	if bits := pageBits(off, len(dst)); !ok || seg.number != id.Number || seg.present&bits != bits {
 		return false
 	}
-	copy(dst, f.bytes(s.frame)[off:])
+	copy(dst, s.frames.bytes(seg.frame)[off:])
 	return true
 }
 
@@ -116,7 +118,9 @@ func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
 	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
 	h.frame = seg.retire()
 	s.used.Add(-1)
-	if !onFile || !s.cache.held.keep(key, h) {
+	// The cleaner's frames are its own: without them nothing could be moved on.
+	spare := s.frames.free.Load() > int64(s.cache.reserve)
+	if !onFile || !spare || !s.cache.held.keep(key, h) {
 		s.frames.give(h.frame)
 	}
 }

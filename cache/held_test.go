@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -135,6 +136,126 @@ func TestHoldingIsBounded(t *testing.T) {
 	}
 	if got := len(c.held.segments); got != 0 {
 		t.Errorf("%d frames are held by nobody", got)
+	}
+	checkInvariants(t, c)
+	drop(c)
+}
+
+// Who ends a segment takes its number away first and holds its frame next: who
+// copies meanwhile waits for that, and leaves nothing out.
+func TestCopyWaitsForWhatIsBeingHeld(t *testing.T) {
+	o := quietOptions(crashfs.New(), 1)
+	o.MaxBytes = 4 << 20
+	c := openOn(t, o)
+	k, s := cutter{c}, c.shards[0]
+	mustSet(t, c, []byte("large"), testValue(1, 100<<10))
+	cut := k.Cut()
+	n := cut.Shards[0].Born[0].Number
+	id := dump.SegmentID{Queue: pagefile.QueueLarge, Seq: n, Number: n}
+	s.mu.Lock() // what retireLocked does, with a pause in it
+	seg := s.large.at(n)
+	h := heldSegment{number: n, present: seg.present.Load(), fill: seg.fill.Load()}
+	h.frame = seg.retire()
+	s.used.Add(-1)
+	copied := make(chan bool, 1)
+	go func() { copied <- k.Copy(make([]byte, 16), 0, id, 0) }()
+	for range 10000 {
+		runtime.Gosched()
+	}
+	if !c.held.keep(heldKey{0, pagefile.QueueLarge, n}, h) {
+		t.Fatal("the segment is not held")
+	}
+	s.mu.Unlock()
+	if !<-copied {
+		t.Error("a segment of the cut cannot be copied")
+	}
+	c.Delete([]byte("large"))
+	k.Release(cut)
+	checkInvariants(t, c)
+	drop(c)
+}
+
+// Clear has moved the heads and not given the segments back yet: what a cut from
+// before has is there.
+func TestACutIsWholeWhileClearRuns(t *testing.T) {
+	c := openOn(t, quietOptions(crashfs.New(), 1))
+	for i := range 200 {
+		mustSet(t, c, testKey(i), testValue(i, 300))
+	}
+	k, s := cutter{c}, c.shards[0]
+	cut := k.Cut()
+	check := func(when string) {
+		t.Helper()
+		tail := cut.Shards[0].State.Tails[smallQueue]
+		for seq := uint64(0); s.startOf(seq) < tail; seq++ {
+			number, _, ok := k.Segment(0, smallQueue, seq)
+			var b [16]byte
+			if !ok || !k.Copy(b[:], 0, dump.SegmentID{Queue: smallQueue, Seq: seq, Number: number}, 0) {
+				t.Errorf("%s: segment %d of the cut is gone", when, seq)
+			}
+		}
+	}
+	check("before")
+	heads, tails := s.passAll()
+	check("while words are swept")
+	s.sweepCleared(heads, tails)
+	check("after")
+	k.Release(cut)
+	checkInvariants(t, c)
+	drop(c)
+}
+
+// A disk hangs, and so holds a cut, while the cleaner moves on what has long been
+// there: it keeps its frames, and nothing live is forgotten.
+func TestHoldingLeavesTheCleanerItsFrames(t *testing.T) {
+	o := quietOptions(crashfs.New(), 1)
+	o.MaxBytes = 32 << 20
+	o.hooks.lazily = true
+	c := openOn(t, o)
+	const n = 450
+	for i := range n { // a little under half
+		mustSet(t, c, testKey(i), testValue(i, 32<<10))
+	}
+	k := cutter{c}
+	cut := k.Cut()
+	for i := range 4 * n {
+		mustSet(t, c, []byte("again"), testValue(i, 32<<10))
+	}
+	if st := c.Stats(); st.Evictions != 0 || st.Rejected != 0 {
+		t.Errorf("%d entries evicted and %d rejected while under half is live", st.Evictions, st.Rejected)
+	}
+	for i := range n {
+		if !c.Has(testKey(i)) {
+			t.Fatalf("key %d is forgotten", i)
+		}
+	}
+	k.Release(cut)
+	checkInvariants(t, c)
+	drop(c)
+}
+
+// A large value that lost one of its segments gives back the others.
+func TestWhatIsLeftOfALargeValueIsGivenBack(t *testing.T) {
+	o := quietOptions(crashfs.New(), 1)
+	o.MaxBytes = 4 << 20
+	c := openOn(t, o)
+	mustSet(t, c, []byte("large"), testValue(1, 300<<10))
+	s := c.shards[0]
+	var seg *segment
+	for i := range s.large.entries {
+		if s.large.entries[i].number.Load() != 0 {
+			seg = &s.large.entries[i]
+		}
+	}
+	c.frames.give(seg.retire())
+	s.used.Add(-1)
+	if _, ok := c.Get([]byte("large")); ok {
+		t.Fatal("a value without one of its segments is found")
+	}
+	for i := range s.large.entries {
+		if n := s.large.entries[i].number.Load(); n != 0 {
+			t.Errorf("segment %x is still there", n)
+		}
 	}
 	checkInvariants(t, c)
 	drop(c)

@@ -114,6 +114,7 @@ func (g *generation) takeLocked(c *Cut) {
 	if g.ring = ch.ring; g.ring != nil {
 		g.ringEnd = g.ring.next
 	}
+	g.weak = pagefile.WeakPos{} // retaken: what followed the link of the cut before is older than this one
 	if ch.up {
 		g.weak = ch.pos
 	}
@@ -154,9 +155,10 @@ func (g *generation) syncPages() error { return g.d.home.sync() }
 // done; a cache that turns over faster than that leaves out the rest.
 func (g *generation) retake() error {
 	d := g.d
-	if len(d.home.leftOut) == 0 {
+	if len(d.home.leftOut)+d.home.missed == 0 {
 		return nil
 	}
+	d.home.missed = 0
 	d.cutMu.Lock()
 	sofar := g.stock
 	g.takeLocked(d.cutLocked(true))

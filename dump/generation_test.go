@@ -224,3 +224,62 @@ func TestNoSync(t *testing.T) {
 	}
 	r.recover(r.fs.Clone(), true)
 }
+
+// The cache turns over between the cut and the table: the generation contains a
+// newer cut.
+func TestWhatEndedBeforeTheTableHadItIsTakenIn(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(80)
+	r.flush()
+	r.f.churn(80)
+	r.flush()
+	for range 500 { // the cut has segments that the table does not, and they go
+		r.f.set(r.f.rng.IntN(r.f.keys()))
+	}
+	g := r.d.begin(order{})
+	for range 2000 {
+		r.f.set(r.f.rng.IntN(r.f.keys()))
+	}
+	err := g.write()
+	g.release()
+	r.d.finish(g, err)
+	if got := r.verify(); err != nil || got.record.Clock != r.f.clock || got.record.Clock == g.begun.Clock {
+		t.Errorf("got the cut at %d, want that at %d after the one at %d: %v", got.record.Clock, r.f.clock, g.begun.Clock, err)
+	}
+	if n := r.d.Stats().LeftOut; n != 0 {
+		t.Errorf("%d pages were left out", n)
+	}
+}
+
+// The weak ring fails between the cut and a newer one that the generation takes
+// in. Its record leads to no link: those that follow the first cut are older.
+func TestATakenInCutForgetsTheLinkOfTheFirst(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(80)
+	r.flush()
+	r.f.churn(80)
+	turned := false
+	r.f.during = func() {
+		if turned || r.d.Stats().Busy != "write pages" {
+			return
+		}
+		turned = true
+		r.f.churn(10)
+		if err := r.d.Weak(); err != nil {
+			t.Errorf("weak: %v", err)
+		}
+		r.f.churn(500)
+		r.fs.Fail(crashfs.Rule{Kind: crashfs.OpWrite, Path: "weak-", Times: 1, Err: errors.New("weak disk")})
+	}
+	r.flush()
+	if !turned {
+		t.Fatal("no page was written")
+	}
+	r.f.during = nil
+	if got := r.d.base.record; got.Weak != (pagefile.WeakPos{}) {
+		t.Errorf("the record leads to link %+v", got.Weak)
+	}
+	if got := r.verify(); got.record.Clock != r.f.clock {
+		t.Errorf("got the cut at %d, want %d", got.record.Clock, r.f.clock)
+	}
+}

@@ -41,6 +41,7 @@ type home struct {
 	pages   int      // that went home in this generation
 	bytes   int64    // written to the page file
 	leftOut []uint64 // segments of pages that were gone or damaged when they were to be copied
+	missed  int      // segments that were gone before the table had them
 }
 
 func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
@@ -166,6 +167,7 @@ func (h *home) advance(shard int, q uint8, seq, from, tail uint64) {
 		i, ok = h.table.insert(shard, seg)
 	}
 	if !ok || h.table.rows[i].number != seg.Number {
+		h.missed++
 		return
 	}
 	r := &h.table.rows[i]

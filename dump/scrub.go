@@ -48,8 +48,8 @@ func (d *Dumper) scrubAlone() {
 // scrubPieces compares the next pages and returns how many of them are damaged.
 func (d *Dumper) scrubPieces() (damaged int) {
 	h := d.home
-	if d.start != nil || h.file == nil || len(h.written) > 0 || d.stopped() != nil {
-		return 0 // no generation yet, or one failed and what it wrote is in doubt
+	if d.start != nil || h.file == nil || len(h.written) > 0 || d.limbo != nil || d.stopped() != nil {
+		return 0 // no generation yet, or one failed and what it wrote or names is in doubt
 	}
 	defer d.during("scrub pages")()
 	s := &d.scrub

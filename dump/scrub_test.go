@@ -129,3 +129,33 @@ func TestScrubReadsWhatItCan(t *testing.T) {
 	r.flush()
 	r.verify()
 }
+
+// While a record is in limbo nothing is scrubbed: it may be durable, and a place
+// that it alone names would count as named by nobody. // I11
+func TestScrubWaitsForARecordInLimbo(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(80)
+	r.flush()
+	r.f.churn(80)
+	r.fs.Fail(crashfs.Rule{Kind: crashfs.OpSync, Path: pagefile.RecordsName, Times: 1, Err: errors.New("record disk")})
+	r.flushFails()
+	if r.d.limbo == nil {
+		t.Fatal("no record is in limbo")
+	}
+	name := fakeDir + "/" + pagefile.FileName(pagefile.KindPages, r.d.home.id)
+	for _, i := range r.homes() {
+		if err := r.fs.Flip(name, r.d.home.offset(i, 0), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.d.scrub.rest = time.Time{}
+	if n := r.d.scrubPieces(); n != 0 || len(r.d.home.places.tainted) != 0 {
+		t.Errorf("%d pages moved; of their places %d count as named by nobody", n, len(r.d.home.places.tainted))
+	}
+	r.flush()
+	if n := r.scrubAll(); n == 0 {
+		t.Error("nothing is found afterwards")
+	}
+	r.flush()
+	r.recover(r.fs.Kill(r.fs.Ops()), true)
+}

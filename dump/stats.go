@@ -16,7 +16,7 @@ type Stats struct {
 	Weak          uint64 // links
 	Failed        uint64 // durable generations
 	Pages         uint64 // that went home
-	LeftOut       uint64 // pages that were evicted or damaged before they could go home
+	LeftOut       uint64 // pages, or whole segments, that were evicted or damaged before they could go home
 	Scrubbed      uint64 // pages that a scrub compared
 	Damaged       uint64 // of them, those that were written again elsewhere
 	Written       Bytes
@@ -69,8 +69,8 @@ func (d *Dumper) look() {
 // finish counts a generation that was written or failed.
 func (d *Dumper) finish(g *generation, err error) {
 	took := d.cfg.Now().Sub(g.started)
-	leftOut := len(d.home.leftOut)
-	d.home.leftOut = d.home.leftOut[:0]
+	leftOut := len(d.home.leftOut) + d.home.missed
+	d.home.leftOut, d.home.missed = d.home.leftOut[:0], 0
 	d.mu.Lock()
 	s := &d.stats
 	s.Pages += uint64(g.pages)
