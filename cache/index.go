@@ -19,6 +19,7 @@ import (
 // may miss an entry on its way, by growth or by such a move; version tells it so.
 type index struct {
 	base     unsafe.Pointer
+	off      int    // of base in the arena
 	baseMask uint32 // base buckets - 1
 	limit    uint32 // buckets at most
 	// version is moves<<32 | buckets. It changes after the entry stands in its
@@ -41,7 +42,7 @@ const (
 )
 
 func (x *index) init(a *arena, off, baseBuckets, buckets int) {
-	x.base = unsafe.Add(a.base, off)
+	x.base, x.off = unsafe.Add(a.base, off), off
 	x.baseMask = uint32(baseBuckets - 1)
 	x.limit = uint32(min(uint64(baseBuckets)*maxGrowth, pagefile.MaxBuckets))
 	x.version.Store(uint64(buckets))

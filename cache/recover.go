@@ -86,10 +86,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	slices.Sort(start.Died)
 	s.index.version.Store(uint64(from.State.Buckets))
 	s.lazy.Store(l)
-	found := int64(0)
-	for _, j := range from.Journals {
-		found += s.applyJournal(l, j)
-	}
+	found := s.applyJournals(l, from.Journals)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
 	l.missing = int64(from.State.Entries) - found
 	if l.left.Load() == 0 {
@@ -245,10 +242,26 @@ func copyPieces(frame []byte, pieces []pagefile.Piece, fill int) (complete uint6
 	return complete
 }
 
+// applyJournals applies a shard's journals in order. Many stores touch all of the
+// index, which the kernel clears for less at once than page by page.
+func (s *shard) applyJournals(l *lazyShard, journals [][]byte) (grown int64) {
+	bytes := 0
+	for _, j := range journals {
+		bytes += len(j)
+	}
+	if used := int(s.index.buckets()) * bucketSize; bytes/journalEntry > 4*used/hugePage {
+		s.cache.indexArena.populate(s.index.off, used)
+	}
+	for _, j := range journals {
+		grown += s.applyJournal(l, j)
+	}
+	return grown
+}
+
 // applyAhead is how many slots are touched before the first of them is stored: as
 // many as a core can wait for at once. They lie anywhere in memory that nobody has
 // touched yet.
-const applyAhead = 16
+const applyAhead = 32
 
 // applyJournal stores slot words in order and blindly, those that stand no more
 // as 0, and returns by how many the used slots grew. // I10
@@ -284,8 +297,9 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 		if w != 0 && !s.standsLocked(l, w) {
 			w = 0
 		}
-		grown += taken(w) - taken(s.index.load(slot))
-		s.index.store(slot, w)
+		at := s.index.slot(slot) // nobody else has the index yet, and an atomic store would wait for all before it
+		grown += taken(w) - taken(word(*at))
+		*at = uint64(w)
 		if slot < marked {
 			l.marks[slot/64] |= 1 << (slot % 64)
 		}
