@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -21,7 +23,8 @@ type draft struct {
 	started      bool      // start is known
 
 	rows    []Segment        // in the order in which they were first told
-	at      map[uint64]int32 // rows by number; nil until a section needs it
+	runs    []int            // where runs of ascending numbers end among the image's rows
+	at      map[uint64]int32 // the other rows by number
 	told    int              // rows when the chain began
 	sums    []uint64         // what is left of a slab for rows' checksums
 	died    []uint64         // told before the chain and died in it
@@ -67,6 +70,7 @@ func (d *draft) readImage(image *pagefile.ImageReader, name string) {
 		}
 		d.rows = append(d.rows, Segment{Segment: seg, ImageEntry: entry.FirstEntry + i})
 	})
+	d.index()
 	if bad += nonsense; bad > 0 {
 		d.found.add(ImageSegments, name, d.shard, bad, nil)
 	}
@@ -182,6 +186,9 @@ func (d *draft) move(s pagefile.ShardState) {
 func (d *draft) tell(seg pagefile.Segment) {
 	row := d.row(seg.Number)
 	if row == nil {
+		if d.at == nil {
+			d.at = make(map[uint64]int32)
+		}
 		d.at[seg.Number] = int32(len(d.rows))
 		d.rows = append(d.rows, Segment{Segment: seg, ImageEntry: -1})
 		return
@@ -195,20 +202,55 @@ func (d *draft) tell(seg pagefile.Segment) {
 	row.Segment = seg
 }
 
-// row finds a row by the segment's number, nil if nothing has told it.
-func (d *draft) row(number uint64) *Segment {
-	if d.at == nil {
-		d.at = make(map[uint64]int32, len(d.rows)+len(d.rows)/8)
+// maxRuns is one for each queue: segments are numbered as they are opened.
+const maxRuns = 3
+
+// index makes the image's rows findable by number. A map of all of them takes
+// longer than everything else; they ascend within each queue, unless damage or a
+// stranger has put them there.
+func (d *draft) index() {
+	for i := 1; i <= len(d.rows); i++ {
+		if i == len(d.rows) || d.rows[i].Number <= d.rows[i-1].Number {
+			d.runs = append(d.runs, i)
+		}
+	}
+	d.at = make(map[uint64]int32)
+	if len(d.runs) > maxRuns {
 		for i := range d.rows {
 			d.at[d.rows[i].Number] = int32(i)
 		}
+		d.runs = nil
 	}
-	i, ok := d.at[number]
-	if !ok {
-		return nil
-	}
-	return &d.rows[i]
 }
+
+// row finds a row by the segment's number, nil if nothing has told it.
+func (d *draft) row(number uint64) *Segment {
+	if i, ok := d.find(number); ok && d.rows[i].Queue != dead {
+		return &d.rows[i]
+	}
+	return nil
+}
+
+func (d *draft) find(number uint64) (int, bool) {
+	if i, ok := d.at[number]; ok {
+		return int(i), true
+	}
+	from := 0
+	for _, end := range d.runs {
+		i, ok := slices.BinarySearchFunc(d.rows[from:end], number, func(row Segment, n uint64) int {
+			return cmp.Compare(row.Number, n)
+		})
+		if ok && d.rows[from+i].Queue != dead {
+			return from + i, true
+		}
+		from = end
+	}
+	return 0, false
+}
+
+// dead is the queue of a row whose segment has ended. It keeps its number, since
+// others are found by it.
+const dead = 255
 
 // setSums notes pages that went home. Rows share slabs of checksums.
 func (d *draft) setSums(row *Segment, run pagefile.PageRun) {
@@ -233,11 +275,10 @@ func (d *draft) die(number uint64) {
 	if row == nil || row.Queue != pagefile.QueueLarge {
 		return
 	}
-	if d.chained && int(d.at[number]) < d.told {
+	if i, _ := d.find(number); d.chained && i < d.told {
 		d.died = append(d.died, number)
 	}
-	delete(d.at, number)
-	*row = Segment{} // number 0: finish leaves it out
+	*row = Segment{Segment: pagefile.Segment{Number: number, Queue: dead}}
 }
 
 // chain tells the draft that links follow, and that the record's state is what

@@ -56,7 +56,7 @@ func (d *draft) refuse() {
 // After a clean end they lie that way already, and nothing is copied: fresh
 // memory costs more than all else here.
 func (d *draft) live() []Segment {
-	rows := slices.DeleteFunc(d.rows, func(row Segment) bool { return row.Number == 0 || !d.within(&row) })
+	rows := slices.DeleteFunc(d.rows, func(row Segment) bool { return row.Queue == dead || !d.within(&row) })
 	d.rows = nil
 	if len(rows) == 0 {
 		return nil
