@@ -164,6 +164,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.FullGenerations, st.WeakGenerations = d.Full, d.Weak
 	st.PageBytes, st.BlobBytes, st.ImageBytes, st.WeakBytes = d.Written.Pages, d.Written.Blobs, d.Written.Images, d.Written.Weak
 	st.DiskWritten = d.Written.Total()
+	st.FlushBytes = uint64(d.Written.Total() - d.Written.Weak)
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged

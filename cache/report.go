@@ -33,6 +33,7 @@ type RecoveryReport struct {
 	Entries       int  // of the generation
 	Bytes         int64
 	Dropped       int           // entries that could not be proved, so far
+	Pages         int           // of the generation
 	PagesVerified int           // so far
 	PagesDropped  int           // pages, index blocks and checksums that failed, so far
 	Mapped        time.Duration // until Open could serve
@@ -114,6 +115,10 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 	for i := range res.Shards {
 		r.Entries += int(res.Shards[i].State.Entries)
 		r.Bytes += int64(res.Shards[i].State.Live)
+		for k := range res.Shards[i].Segments {
+			fill := min(int(res.Shards[i].Segments[k].Fill), c.segmentSize/unitSize)
+			r.Pages += (fill*unitSize + pageSize - 1) / pageSize
+		}
 	}
 }
 

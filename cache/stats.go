@@ -12,7 +12,7 @@ type Stats struct {
 
 	Flushes, FlushErrors             uint64 // durable generations, and attempts that failed
 	FullGenerations, WeakGenerations uint64
-	FlushPages                       uint64 // pages that went home
+	FlushPages, FlushBytes           uint64 // pages that went home; bytes that durable generations wrote
 	LeftOut                          uint64 // pages evicted before they could go home
 	// Pages that the scrub read back from the disk and compared, and those of them
 	// that were damaged and written again elsewhere.
@@ -23,7 +23,7 @@ type Stats struct {
 
 	Entries           int
 	Bytes, MaxBytes   int64 // Bytes counts live entries with headers and padding
-	MemoryBytes       int64 // behind segments in use
+	ResidentBytes     int64 // memory behind segments in use, and the index; none of it on Go's heap
 	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
 	LastFlush         time.Time
@@ -36,6 +36,30 @@ func (s Stats) HitRatio() float64 {
 		return 0
 	}
 	return float64(s.Hits) / float64(s.Hits+s.Misses)
+}
+
+// Sub is what the counters grew by since t, an earlier snapshot of the same
+// cache. Gauges are those of s.
+func (s Stats) Sub(t Stats) Stats {
+	for _, c := range [][2]*uint64{
+		{&s.Hits, &t.Hits}, {&s.Misses, &t.Misses}, {&s.Expired, &t.Expired},
+		{&s.Sets, &t.Sets}, {&s.Deletes, &t.Deletes}, {&s.Rejected, &t.Rejected},
+		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
+		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
+		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
+		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
+		{&s.FlushPages, &t.FlushPages}, {&s.FlushBytes, &t.FlushBytes}, {&s.LeftOut, &t.LeftOut},
+		{&s.PagesScrubbed, &t.PagesScrubbed}, {&s.PagesMended, &t.PagesMended},
+	} {
+		*c[0] -= *c[1]
+	}
+	for _, c := range [][2]*int64{
+		{&s.PageBytes, &t.PageBytes}, {&s.BlobBytes, &t.BlobBytes}, {&s.ImageBytes, &t.ImageBytes},
+		{&s.WeakBytes, &t.WeakBytes}, {&s.DiskWritten, &t.DiskWritten},
+	} {
+		*c[0] -= *c[1]
+	}
+	return s
 }
 
 // Len is the current number of entries. Expired ones count until their space is
@@ -73,7 +97,7 @@ func (c *Cache) Stats() Stats {
 		st.EvictedBytes += s.stats.evictedBytes.Load()
 		st.PagesCorrupt += s.stats.corrupt.Load()
 		st.Faults += s.stats.loads.Load()
-		st.MemoryBytes += s.used.Load() * int64(c.segmentSize)
+		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
 	}
 	c.persistStats(&st)
 	return st
