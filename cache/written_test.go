@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	writtenEntries     = flag.Int("written.entries", 1<<17, "entries of 24+256 bytes that are overwritten by the percent; 4194304 for 1 GiB")
+	writtenEntries     = flag.Int("written.entries", 1<<18, "entries of 24+256 bytes that are overwritten by the percent; 4194304 for 1 GiB")
 	writtenGenerations = flag.Int("written.generations", 110, "generations, each with a percent overwritten")
 	writtenPace        = flag.Duration("written.pace", 0, "time between two of them; 1s with 60 generations for a minute")
 )
