@@ -22,6 +22,8 @@ func (a *arena) bytes(off, n int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(a.base, off)), n)
 }
 
+var _ [segmentBytes]byte = [unsafe.Sizeof(segment{})]byte{} // tables are cut by it
+
 // table is n segments at off. A segment holds no pointers.
 func (a *arena) table(off, n int) []segment {
 	return unsafe.Slice((*segment)(unsafe.Add(a.base, off)), n)

@@ -112,8 +112,8 @@ func (h *heldSegments) copy(dst []byte, s *shard, id dump.SegmentID, off int) bo
 	return true
 }
 
-// retireLocked ends a segment that files may hold, or never do: no reader finds it
-// any more, and its frame is free, or held. // I13
+// retireLocked ends a segment: no reader finds it any more, and its frame is free,
+// or held if files may have it. // I13
 func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
 	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
 	h.frame = seg.retire()

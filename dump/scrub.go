@@ -13,7 +13,7 @@ import (
 // writes. Memory has a good copy, so a segment with a bad page takes another
 // place, and all its pages go there with the generation that follows at once.
 type scrub struct {
-	file pagefile.File // past the page cache; nil: not open
+	file pagefile.File // past the page cache; nil: not open, or it cannot be
 	id   uint64        // of that page file
 	next int           // row
 	rest time.Time     // no pass begins before
@@ -53,9 +53,10 @@ func (d *Dumper) scrubPieces() (damaged int) {
 	}
 	defer d.during("scrub pages")()
 	s := &d.scrub
-	if d.cfg.Now().Before(s.rest) || !s.open(d) {
+	if d.cfg.Now().Before(s.rest) {
 		return 0
 	}
+	s.open(d)
 	compared := 0
 	var first error
 	for ; s.next < len(h.table.rows) && compared < scrubPiece; s.next++ {
@@ -82,20 +83,29 @@ func (d *Dumper) scrubPieces() (damaged int) {
 
 // open opens the page file in use. Where it cannot be opened past the page cache
 // the ordinary handle has to do.
-func (s *scrub) open(d *Dumper) bool {
-	if s.file != nil && s.id == d.home.id {
-		return true
-	}
-	s.close()
-	file, err := d.cfg.FS.OpenDirect(filepath.Join(d.cfg.Dir, pagefile.FileName(pagefile.KindPages, d.home.id)))
-	if err != nil {
-		return false
-	}
-	s.file, s.id = file, d.home.id
+func (s *scrub) open(d *Dumper) {
 	if s.buf == nil {
 		s.buf = pagefile.AlignedPages(d.cfg.Geometry.PagesPerSegment())
 	}
-	return true
+	if s.file != nil && s.id == d.home.id {
+		return
+	}
+	s.close()
+	file, err := d.cfg.FS.OpenDirect(filepath.Join(d.cfg.Dir, pagefile.FileName(pagefile.KindPages, d.home.id)))
+	if err == nil {
+		s.file, s.id = file, d.home.id
+	}
+}
+
+// read reads from the disk, or if that cannot be, as everybody does.
+func (s *scrub) read(h *home, b []byte, off int64) error {
+	if s.file != nil {
+		if _, err := s.file.ReadAt(b, off); err == nil {
+			return nil
+		}
+	}
+	_, err := h.file.ReadAt(b, off)
+	return err
 }
 
 func (s *scrub) close() {
@@ -123,11 +133,9 @@ func (s *scrub) row(h *home, i int32) (compared, bad int, err error) {
 	}
 	runs(mask, func(first, count int) {
 		b, off := s.buf[:count*pagefile.PageSize], h.offset(i, first)
-		if _, direct := s.file.ReadAt(b, off); direct != nil {
-			if _, readErr := h.file.ReadAt(b, off); readErr != nil {
-				bad, err = bad+count, readErr
-				return
-			}
+		if readErr := s.read(h, b, off); readErr != nil {
+			bad, err = bad+count, readErr
+			return
 		}
 		for k := range count {
 			compared++

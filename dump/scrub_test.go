@@ -118,6 +118,11 @@ func TestScrubReadsWhatItCan(t *testing.T) {
 	r := newRig(t, 1, nil)
 	r.f.churn(200)
 	r.flush()
+	remove := r.fs.Fail(crashfs.Rule{Kind: crashfs.OpOpen, Path: "pages-", Err: errors.New("no second handle")})
+	if n := r.scrubAll(); n != 0 || r.d.Stats().Scrubbed == 0 {
+		t.Errorf("%d of %d pages count as damaged that one handle can read", n, r.d.Stats().Scrubbed)
+	}
+	remove()
 	r.fs.Fail(crashfs.Rule{Kind: crashfs.OpRead, Path: "pages-", Times: 1, Err: errors.New("no direct reads")})
 	if n := r.scrubAll(); n != 0 {
 		t.Errorf("%d pages count as damaged that can be read", n)
