@@ -218,11 +218,12 @@ func (o *Options) Footprint() (memory, disk int64) {
 		return 0, 0
 	}
 	g := d.shape()
-	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
+	frames := int64(framesFor(d.MaxBytes, g))
 	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
 	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * segmentBytes
 	journals := 2*max(d.MaxBytes/8, 1<<20) + int64(g.shards)*leastJournal*journalEntry
-	memory = frames*int64(g.segmentSize) + index + rings + frames*64 + journals
+	ghosts := index * 3 / 2 // a word of 4 bytes a slot, twice, and the tables before
+	memory = frames*int64(g.segmentSize) + index + ghosts + rings + frames*64 + journals
 	disk = diskLimit(&d, g, int(frames), index)
 	return memory, disk
 }

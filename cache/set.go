@@ -37,7 +37,7 @@ type entry struct {
 	key  []byte
 	body []byte // value, or the list of a large one's segments
 	head header
-	q    uint8 // of a new key; one that is in the main queue stays there
+	q    uint8 // small, until it is known that the key is main's
 }
 
 // list is the list of a large value's segments.
@@ -149,15 +149,22 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		return absent, false
 	}
 	found := o == hit
+	if found {
+		e.q |= old.queue() & 1 // an overwrite of a key in main goes to main
+	} else {
+		e.q = s.queueOfLocked(e.q, e.hash)
+	}
 	q := e.q
-	if found && q == old.queue()&^1 {
-		q = old.queue() // an overwrite of a key in main goes to main
+	uses := 0
+	if found {
+		uses = min(old.freq()+1, int(freqMask))
 	}
 	units := e.head.units(s.segmentSize)
 	pos, ok := s.reserveLocked(q, units, s.cache.reserve)
 	if !ok {
 		return changed, false
 	}
+	s.newest[q] = pos
 	s.writeLocked(q, pos, e.head, e.key, e.body)
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
@@ -165,7 +172,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 			return hit, true
 		}
 	}
-	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(old.freq()))
+	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(uses))
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {

@@ -43,6 +43,10 @@ type shard struct {
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
 	journal     journal
+	ghosts      [2]ghosts      // of files' queues, and of MemoryOnly entries
+	own         [2]int64       // segments of large values in small and in main
+	newest      [queues]uint64 // position of what was stored last
+	walked      walked
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
 	born        []dump.Large  // large segments published since the last cut
@@ -132,6 +136,9 @@ func (s *shard) forgetLocked(w word, h header) {
 		s.retireLargeLocked(w, h)
 	}
 }
+
+// walked counts what the cleaner did.
+type walked struct{ records, bytes, moved uint64 }
 
 // shardStats are counters since Open. Hits and misses of lock-free readers are
 // atomics on lines of their own.
