@@ -66,7 +66,7 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 			return true
 		}
 	case !inMain:
-		s.ghostsOf(q).add(v.hash, s.ghostRoomLocked())
+		s.ghostsOf(q).add(v.hash, s.ghostRoom())
 	}
 	s.index.store(v.slot, 0) // head says it, not the journal
 	s.evictedLocked(v.w, v.head)
@@ -99,12 +99,9 @@ func (s *shard) ownLocked(q uint8, n int) {
 	}
 }
 
-// ghostRoomLocked is how many ghosts there should be: as many as main has
-// entries, about.
-func (s *shard) ghostRoomLocked() int {
-	small, main := s.spanLocked(smallQueue), s.spanLocked(mainQueue)
-	return int(float64(s.entries.Load()) * float64(main) / float64(max(small+main, 1)))
-}
+// ghostRoom is how many ghosts there should be: as many as main has entries when
+// it has its share. One that is still empty fills through them.
+func (s *shard) ghostRoom() int { return s.count() - s.count()/smallShare }
 
 // queueOfLocked is the queue for a new key: small, or main if its ghost is there.
 func (s *shard) queueOfLocked(q uint8, hash uint64) uint8 {
