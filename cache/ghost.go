@@ -1,6 +1,10 @@
 package cache
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/embercache/ember/pagefile"
+)
 
 // Ghosts are fingerprints of entries that left the small queue unused: a key that
 // comes back while its ghost is there goes to the main queue (S3-FIFO, Yang and
@@ -27,7 +31,7 @@ type ghosts struct {
 }
 
 const (
-	ghostBucket = 16  // words
+	ghostBucket = pagefile.GhostBucket
 	ghostStamps = 256 // that pass while main's number of ghosts come, about
 	leastGhosts = 256 // words
 )

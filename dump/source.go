@@ -34,6 +34,8 @@ type Source interface {
 	// CopyIndex copies whole buckets from first on under the shard's lock, words
 	// of MemoryOnly entries as 0.
 	CopyIndex(shard, first int, dst []byte) error
+	// Ghosts copies a shard's ghosts, but for those of MemoryOnly entries.
+	Ghosts(shard int) pagefile.Ghosts
 }
 
 // A Cut divides the writes that a generation contains from the rest.
