@@ -158,9 +158,12 @@ func (c *Cache) now() int64 { return c.clock.now() }
 
 // start launches what runs beside the callers.
 func (c *Cache) start() {
-	c.running.Add(2)
+	c.running.Add(1)
 	go c.tick()
-	go c.relieve()
+	if !c.opts.hooks.alone {
+		c.running.Add(1)
+		go c.relieve()
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -310,4 +313,5 @@ type hooks struct {
 	step bool // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	alone  bool // nothing cleans in the background
 }

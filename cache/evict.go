@@ -26,15 +26,14 @@ type pressure struct {
 	force  bool   // use saves nothing from being evicted
 	due    bool   // there is something to do
 	need   int64  // live bytes to evict; 0: it is frames that are wanted
+	ring   bool   // it is queue's ring that is full, not the frames
+	queue  uint8  // of a full ring
 	target int64  // free frames wanted
 	shard  *shard // the one to clean
 }
 
 func (c *Cache) pressure() (p pressure) {
-	var live int64
-	for _, s := range c.shards {
-		live += s.live.Load()
-	}
+	live := c.Bytes()
 	p.half = live < c.opts.MaxBytes/2
 	p.keep = live < c.opts.MaxBytes*5/8
 	p.target = int64(c.reserve + ringSpare)
@@ -64,28 +63,36 @@ func (s *shard) gain(p *pressure) int64 {
 	}
 }
 
-// help does the cleaning that n stored bytes owe. What would be left of live
-// bytes beyond MaxBytes then goes whether it is in use or not.
-func (c *Cache) help(n int) {
-	if c.frames.free.Load() >= c.quiet {
+// help does the cleaning that n stored bytes owe: of the shard whose ring is nearly
+// full, if one is, else of the one that has most to give. Live bytes that are beyond
+// MaxBytes after that go whether they are in use or not, as many as were stored.
+func (c *Cache) help(n int, tight *shard, q uint8) {
+	if tight == nil && c.frames.free.Load() >= c.quiet {
 		return
 	}
-	for owed := n * cleanShare; owed > 0; owed -= cleanBytes {
+	for owed := n * cleanShare; owed > 0; {
 		p := c.pressure()
-		if !p.due {
+		if tight != nil {
+			p.fill(tight, q)
+		} else if !p.due {
 			return
 		}
-		p.shard.clean(p)
+		owed -= max(p.shard.clean(p), cleanBytes)
 	}
 	c.wakeCleaner()
-	for ; n > 0; n -= cleanBytes {
+	for n > 0 {
 		p := c.pressure()
 		if p.need -= c.opts.MaxBytes - c.most; p.need <= 0 {
 			return
 		}
 		p.force = true
-		p.shard.clean(p)
+		n -= max(p.shard.clean(p), cleanBytes)
 	}
+}
+
+// fill has a shard cleaned for room in the ring of q.
+func (p *pressure) fill(s *shard, q uint8) {
+	p.shard, p.ring, p.queue, p.need = s, true, q, 0
 }
 
 // wakeCleaner has the background go on.
@@ -127,7 +134,7 @@ const patience = 4
 // makeRoom cleans for a Set that found no frame, or a ring of s full. A shard that
 // cannot move on for want of a frame itself does not stop the others. After laps
 // without success nothing is kept any longer: Views may pin what would be free.
-func (c *Cache) makeRoom(s *shard, tries int) {
+func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	p := c.pressure()
 	steps := c.steps()
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
@@ -136,7 +143,7 @@ func (c *Cache) makeRoom(s *shard, tries int) {
 		p.shard = c.shards[tries/4%len(c.shards)]
 	}
 	if s != nil && c.frames.free.Load() > int64(c.reserve) {
-		p.shard = s // frames there are: it is the ring
+		p.fill(s, q) // frames there are: it is the ring
 	}
 	p.shard.clean(p)
 }
@@ -146,20 +153,22 @@ func (c *Cache) makeRoom(s *shard, tries int) {
 func (c *Cache) takeFrame() (frame uint32, ok bool) {
 	for tries := 0; tries < c.mostTries(); tries++ {
 		if frame, ok = c.frames.take(c.reserve); ok {
-			c.help(c.segmentSize)
+			c.help(c.segmentSize, nil, 0)
 			return frame, true
 		}
-		c.makeRoom(nil, tries)
+		c.makeRoom(nil, 0, tries)
 	}
 	return 0, false
 }
 
-// clean takes one step in s. What it needs from files is loaded before the lock.
-func (s *shard) clean(p pressure) {
+// clean takes one step in s, and returns how many bytes it walked. What it needs
+// from files is loaded before the lock.
+func (s *shard) clean(p pressure) (walked int) {
 	s.loadIndex()
 	for {
 		s.lock()
-		q, o := s.cleanLocked(&p)
+		q, n, o := s.cleanLocked(&p)
+		walked += n
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
 		grow := s.ghosts[0].want+s.ghosts[1].want > 0
@@ -172,58 +181,61 @@ func (s *shard) clean(p pressure) {
 		case grow:
 			s.growGhosts()
 		}
-		return
+		return walked
 	}
 }
 
 // cleanLocked walks up to cleanBytes or cleanRecords. It answers absent if the
 // queue's oldest segment must be loaded first, broken if its records cannot be
 // walked, changed if there is no room to move one to.
-func (s *shard) cleanLocked(p *pressure) (q uint8, o outcome) {
-	walked, goal := 0, s.live.Load()-p.need
+func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
+	goal := s.live.Load()
+	if p.need > 0 { // as it is now: others clean as well
+		goal -= min(p.need, s.cache.Bytes()-s.cache.most)
+	}
 	for n := 0; n < cleanRecords && walked < cleanBytes; n++ {
 		var ok bool
-		if q, ok = s.nextLocked(p); !ok {
-			return q, miss
+		if q, ok = s.nextLocked(p); !ok || p.need > 0 && s.live.Load() <= goal {
+			return q, walked, miss
 		}
-		qu := &s.queues[q]
-		seg := s.segmentAt(q, qu.head)
-		off, end := s.offsetOf(qu.head), s.endLocked(q, qu.head)
-		if off >= end {
-			s.finishLocked(q, seg, s.seqOf(qu.head))
-			if p.need == 0 {
-				return q, hit
-			}
-			continue
+		units, ended, o := s.passHeadLocked(q, p)
+		if walked += units * unitSize; units > 0 {
+			s.walked.records++
+			s.walked.bytes += uint64(units * unitSize)
 		}
-		if !seg.has(off, end-off) {
-			return q, absent
-		}
-		units, o := s.cleanRecordLocked(q, end-off, p)
-		if o != hit {
-			return q, o
-		}
-		walked += units * unitSize
-		s.walked.records++
-		s.walked.bytes += uint64(units * unitSize)
-		if s.offsetOf(qu.head) == 0 {
-			s.finishLocked(q, seg, s.seqOf(qu.head)-1)
-			if p.need == 0 {
-				return q, hit
-			}
-		}
-		if p.need > 0 && s.live.Load() <= goal {
-			return q, hit
+		if o != hit || ended && p.need == 0 {
+			return q, walked, o
 		}
 	}
-	return q, hit
+	return q, walked, hit
 }
 
-// nextLocked is the queue whose head is next. One that moves on what another
-// holds comes first when its ring is nearly full.
+// passHeadLocked moves q's head past a record; ended says that it has come to the
+// end of a segment.
+func (s *shard) passHeadLocked(q uint8, p *pressure) (units int, ended bool, o outcome) {
+	qu := &s.queues[q]
+	seg, seq := s.segmentAt(q, qu.head), s.seqOf(qu.head)
+	off, end := s.offsetOf(qu.head), s.endLocked(q, qu.head)
+	if off < end {
+		if !seg.has(off, end-off) {
+			return 0, false, absent
+		}
+		if units, o = s.cleanRecordLocked(q, end-off, p); o != hit || s.seqOf(qu.head) == seq {
+			return units, false, o
+		}
+	}
+	s.finishLocked(q, seg, seq)
+	return units, true, hit
+}
+
+// nextLocked is the queue whose head is next. One that takes what another moves on
+// comes first when its ring is nearly full.
 func (s *shard) nextLocked(p *pressure) (q uint8, ok bool) {
-	if p.keep {
-		return s.oldestLocked(smallQueue, mainQueue, memorySmall, memoryMain)
+	switch {
+	case p.ring:
+		return p.queue, s.queues[p.queue].head < s.queues[p.queue].tail
+	case p.keep:
+		return s.oldestLocked(false, smallQueue, mainQueue, memorySmall, memoryMain)
 	}
 	if q, ok = s.victimLocked(); ok && s.roomInRing(q|1) < ringSpare {
 		q |= 1
@@ -232,13 +244,14 @@ func (s *shard) nextLocked(p *pressure) (q uint8, ok bool) {
 }
 
 // oldestLocked is that of some queues whose head's segment was opened first; one
-// with only an open segment comes last.
-func (s *shard) oldestLocked(of ...uint8) (q uint8, ok bool) {
+// with only an open segment comes last. If spare, one whose head is at the record
+// stored last is none of them.
+func (s *shard) oldestLocked(spare bool, of ...uint8) (q uint8, ok bool) {
 	best := ^uint64(0)
 	for _, sealed := range [2]bool{true, false} {
 		for _, i := range of {
 			qu := &s.queues[i]
-			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) {
+			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) || spare && qu.head == s.newest[i] {
 				continue
 			}
 			if n := s.segmentAt(i, qu.head).number.Load(); n < best {

@@ -39,14 +39,12 @@ func (s *shard) victimLocked() (q uint8, ok bool) {
 	if small*smallShare >= small+main {
 		first = smallQueue
 	}
-	q, ok = s.oldestLocked(first, first+fileQueues)
-	if ok && s.queues[q].head != s.newest[q] {
-		return q, true
+	for _, q := range [2]uint8{first, 1 - first} {
+		if q, ok = s.oldestLocked(true, q, q+fileQueues); ok {
+			return q, true
+		}
 	}
-	if other, found := s.oldestLocked(1-first, 1-first+fileQueues); found {
-		return other, true
-	}
-	return q, ok
+	return s.oldestLocked(false, smallQueue, mainQueue, memorySmall, memoryMain)
 }
 
 // passLocked moves a live record on, or evicts it. False: nowhere to move it.

@@ -117,6 +117,10 @@ func (c *Cache) put(e *entry) bool {
 	for tries := 0; ; tries++ {
 		s.lock()
 		o, crossed := s.setLocked(e)
+		var tight *shard
+		if s.roomInRing(e.q) <= s.ringMask/8 {
+			tight = s
+		}
 		s.unlock()
 		switch o {
 		case absent:
@@ -127,11 +131,11 @@ func (c *Cache) put(e *entry) bool {
 				c.freeLarge(e.list(c.segmentSize))
 				return false
 			}
-			c.makeRoom(s, tries)
+			c.makeRoom(s, e.q, tries)
 			continue
 		}
 		if crossed {
-			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
+			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize), tight, e.q)
 		}
 		return true
 	}
