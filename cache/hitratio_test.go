@@ -72,7 +72,7 @@ func (tr trace) tenants(n int) trace {
 }
 
 // tenantsFor is how many tenants it takes until segments are small beside a cache
-// of that many entries each.
+// of that many entries each: 64, or what brings the cache to 1 to 8 MiB.
 func tenantsFor(room int) int {
 	if room*ratioEntry >= 4<<20 {
 		return 1
@@ -80,6 +80,9 @@ func tenantsFor(room int) int {
 	n := 64
 	for n*room*ratioEntry < minBytes {
 		n *= 2
+	}
+	for n*room*ratioEntry >= 8<<20 {
+		n /= 2
 	}
 	return n
 }

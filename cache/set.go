@@ -135,7 +135,7 @@ func (c *Cache) put(e *entry) bool {
 			continue
 		}
 		if crossed {
-			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize), tight, e.q)
+			c.help(max(e.head.size(s.segmentSize), (cleanMask+1)*unitSize), tight, e.q)
 		}
 		return true
 	}
@@ -185,7 +185,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		s.growLocked(splitsPerSet)
 	}
 	s.stats.sets.Add(1)
-	return hit, pos&cleanMask+uint64(units) > cleanMask
+	return hit, pos&cleanMask+uint64(units) > cleanMask || e.head.large()
 }
 
 const (
