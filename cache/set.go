@@ -168,7 +168,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if !ok {
 		return changed, false
 	}
-	s.newest[q] = pos
+	s.newest = place{q, pos}
 	s.writeLocked(q, pos, e.head, e.key, e.body)
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {

@@ -369,6 +369,9 @@ func (f *fakeCache) Copy(dst []byte, shard int, id SegmentID, off int) bool {
 	return true
 }
 
+// Home implements Source.
+func (f *fakeCache) Home(*Cut) {}
+
 // Ghosts implements Source.
 func (f *fakeCache) Ghosts(shard int) pagefile.Ghosts { return pagefile.Ghosts{Shard: shard} }
 
