@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -295,4 +296,7 @@ type hooks struct {
 	step bool // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	// source stands between the cache and its dumper.
+	source    func(dump.Source) dump.Source
+	checkRest time.Duration // in place of the constant
 }

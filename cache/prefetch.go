@@ -30,6 +30,7 @@ func (c *Cache) prefetch() {
 	}
 	for _, s := range c.shards {
 		s.settlePages()
+		s.countDigest()
 	}
 	p := c.persist
 	p.mu.Lock()

@@ -45,9 +45,11 @@ type shard struct {
 	journal     journal
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
-	born        []dump.Large  // large segments published since the last cut
-	died        []uint64      // large segments retired since the last cut
-	sweeping    bool          // see sweep.go
+	born        []dump.Large // large segments published since the last cut
+	died        []uint64     // large segments retired since the last cut
+	sweeping    bool         // see sweep.go
+	digest      uint64       // of the slots before digested; see digest.go
+	digested    uint64
 	guessed     bool          // entries ended whose size was unknown: the gauges need a count
 	shut        bool          // closed: nothing is stored any more
 	cut         dump.ShardCut // what the last cut noted, until the cutter takes it
