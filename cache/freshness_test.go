@@ -339,6 +339,10 @@ func TestDueIsLoadedAhead(t *testing.T) {
 	close(l.release)
 	atRest(t, c)
 	mustLoad(t, c, "k", noLoad(t), "2")
+	hash := c.hash.sum([]byte("k")) // as who met the entry before that load's end
+	if c.shardOf(hash).claimDue([]byte("k"), hash, c.newCrew(EntryOptions{})) {
+		t.Error("a fresh entry is loaded anew")
+	}
 
 	for name, w := range writesOf {
 		mustSet(t, c, []byte("k"), []byte("old"))

@@ -483,6 +483,28 @@ func TestLoadsAndClose(t *testing.T) {
 	soon(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 }
 
+// TestResultsAfterCloseAreNotStored, while the last generation is still to come.
+func TestResultsAfterCloseAreNotStored(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Freshness.NegativeTTL = time.Hour
+	c := openMemory(t, o)
+	for _, err := range []error{nil, ErrNotFound} {
+		l := newStall("late")
+		l.err = err
+		a := start(context.Background(), c, "k", l.load)
+		<-l.begun
+		c.closed.Store(true)
+		close(l.release)
+		if g := <-a; !errors.Is(g.err, err) {
+			t.Errorf("%v, want %v", g.err, err)
+		}
+		c.closed.Store(false)
+		if n := c.Len(); n != 0 {
+			t.Errorf("%d entries after a load that ended with %v", n, err)
+		}
+	}
+}
+
 // TestLoadsAmongWriters: whatever comes between, nothing older than a key's last
 // write is served or stays. Each key has one writer, who notes a version in the
 // source, then deletes it from the cache or sets it; loads read the source.
