@@ -28,11 +28,12 @@ import (
 type outcome uint8
 
 const (
-	hit     outcome = iota
-	miss            // this slot, or this key, is not it
-	changed         // somebody wrote meanwhile: start over
-	absent          // a page is not in memory yet: load it, then start over
-	broken          // bytes that we did not write
+	hit      outcome = iota
+	miss             // this slot, or this key, is not it
+	changed          // somebody wrote meanwhile: start over
+	absent           // a page is not in memory yet: load it, then start over
+	broken           // bytes that we did not write
+	conflict         // a guard does not pass
 )
 
 // A ref is a record whose key matched, and what proves that it still stands.

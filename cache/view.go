@@ -124,8 +124,9 @@ type EntryInfo struct {
 	Size    int       // of key and value, in bytes
 	Stored  time.Time // when the value was written, by a clock with steps of 5 ms
 	Expires time.Time // zero: not before it is evicted
-	// Stamp changes with every write of the key. Two writes of the same value
-	// within one step of the clock share a stamp.
+	// Stamp changes with every write of the key, and is not 0; see
+	// EntryOptions.IfStamp. Two writes of the same value within one step of the
+	// clock share a stamp.
 	Stamp uint64
 }
 
@@ -138,30 +139,19 @@ func (c *Cache) Has(key []byte) bool {
 // Info is Has with what is known of the entry. It reads the whole value, for the
 // stamp.
 func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
-	hash := c.hash.sum(key)
-	s := c.shardOf(hash)
-	for {
-		r, ok := c.peek(key)
-		if !ok {
-			return EntryInfo{}, false
-		}
-		value, o := s.copyValue(nil, &r)
-		switch o {
-		case absent:
-			s.loadFor(key, hash)
-			continue
-		case miss:
-			return EntryInfo{}, false
-		case changed:
-			continue
-		}
-		e := EntryInfo{Size: len(key) + len(value), Stored: fromCacheTime(r.head.stored())}
-		if r.head.expiry() != 0 {
-			e.Expires = fromCacheTime(r.head.expiry())
-		}
-		e.Stamp = fold(c.hash.sum(value)|1, uint64(r.head.stored())^c.hash.b)
-		return e, true
+	r := c.look(nil, key)
+	if !r.found {
+		return EntryInfo{}, false
 	}
+	return c.info(key, &r), true
+}
+
+func (c *Cache) info(key []byte, r *reading) EntryInfo {
+	e := EntryInfo{Size: len(key) + len(r.value), Stored: fromCacheTime(r.head.stored()), Stamp: c.stamp(r)}
+	if r.head.expiry() != 0 {
+		e.Expires = fromCacheTime(r.head.expiry())
+	}
+	return e
 }
 
 // peek finds key without counting.
@@ -174,6 +164,6 @@ func (c *Cache) peek(key []byte) (r ref, ok bool) {
 			s.loadFor(key, hash)
 			continue
 		}
-		return r, o == hit && !r.head.expired(c.now())
+		return r, o == hit && !r.head.gone(c.now())
 	}
 }
