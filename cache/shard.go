@@ -48,6 +48,7 @@ type shard struct {
 	born        []dump.Large // large segments published since the last cut
 	died        []uint64     // large segments retired since the last cut
 	sweeping    bool         // see sweep.go
+	walks       []*walk      // that are under way
 	guessed     bool         // entries ended whose size was unknown: the gauges need a count
 	shut        bool         // closed: nothing is stored any more
 	// Loads that are under way and were not overtaken, by hash; see flight.go.
