@@ -107,15 +107,21 @@ func (s *shard) loadFor(key []byte, hash uint64) {
 	s.lock()
 	slot, w, need, ok := s.absentLocked(a, b, tagOf(hash))
 	s.unlock()
-	if !ok {
+	if ok {
+		s.loadOrLose(slot, w, need)
+	}
+}
+
+// loadOrLose brings in what a word's entry needs, or forgets it.
+func (s *shard) loadOrLose(slot uint32, w word, need want) {
+	l := s.lazy.Load()
+	if l == nil || s.loadPages(l, need) {
 		return
 	}
-	if !s.loadPages(l, need) {
-		s.lock()
-		defer s.unlock()
-		if s.index.load(slot)&^freqMask == w&^freqMask {
-			s.loseLocked(slot, w)
-		}
+	s.lock()
+	defer s.unlock()
+	if s.index.load(slot)&^freqMask == w&^freqMask {
+		s.loseLocked(slot, w)
 	}
 }
 
