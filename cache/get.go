@@ -220,11 +220,16 @@ func (s *shard) lose(r *ref) {
 	s.lock()
 	defer s.unlock()
 	if (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
-		s.putLocked(s.index.slotNumber(r.slot), 0)
-		s.forgetLocked(r.w, r.head) // what is left of its own segments
-		s.stats.corrupt.Add(1)
-		s.stats.dropped.Add(1)
+		s.loseEntryLocked(s.index.slotNumber(r.slot), r.w, r.head)
 	}
+}
+
+// loseEntryLocked drops an entry of whose own segments one is gone.
+func (s *shard) loseEntryLocked(slot uint32, w word, h header) {
+	s.putLocked(slot, 0)
+	s.forgetLocked(w, h) // what is left of them
+	s.stats.corrupt.Add(1)
+	s.stats.dropped.Add(1)
 }
 
 // copyValue appends the value of r to dst. The header was proved when the key

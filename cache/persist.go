@@ -32,12 +32,17 @@ type persistence struct {
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
 
+	checks   checks
 	verified chan struct{} // closed when everything is in memory and verified
 
 	mu     sync.Mutex
 	report RecoveryReport
 	failed time.Time // since when dumps fail; zero: they do not
-	noted  bool      // failing for long has been logged
+	damage error     // of the last generation that was checked
+	// differs is why a generation that was checked was not what memory held, for
+	// the life of the process.
+	differs error
+	noted   bool // failing for long has been logged
 }
 
 // begin starts what runs in the background.
@@ -54,13 +59,17 @@ func (p *persistence) begin(c *Cache) {
 		defer c.running.Done()
 		c.prefetch()
 	}()
+	if p.dumper != nil && !c.opts.hooks.step {
+		c.running.Add(1)
+		go c.checkLoop()
+	}
 }
 
 // health is why nothing is persisted, or the dumper's word.
 func (p *persistence) health() error {
 	switch {
 	case p.dumper != nil:
-		return cmp.Or(p.dumper.Health(), p.stale)
+		return cmp.Or(p.dumper.Health(), p.checkHealth(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
 	}
@@ -168,6 +177,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
+	st.LastVerified = c.persist.checks.verified.Load()
 }
 
 // damaged notes bytes that could not be proved.

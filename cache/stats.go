@@ -35,6 +35,7 @@ type Stats struct {
 	ResidentBytes     int64 // memory behind segments in use, and the index; none of it on Go's heap
 	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
+	LastVerified      uint64 // generation whose files were last compared with memory and equal to it
 	LastFlush         time.Time
 	PredictedRecovery time.Duration // if the process were killed now
 }
