@@ -1,10 +1,10 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -27,7 +27,6 @@ type Cache struct {
 	tables      *arena // rings of segments, and the table of large ones
 	large       *largeTable
 	opts        Options
-	log         *slog.Logger
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
 
@@ -42,6 +41,8 @@ type Cache struct {
 	// the epoch. It is taken before any shard's lock.
 	batches sync.RWMutex
 
+	notices *notices
+	leavers *leavers     // nil without Options.OnEvict
 	persist *persistence // nil for OpenMemory
 	stop    chan struct{}
 	running sync.WaitGroup // background goroutines
@@ -65,7 +66,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 // newCache lays out memory for a geometry. opens is the directory's count of
 // opens, the upper half of every segment number of this process.
 func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
-	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, log: o.Logger, stop: make(chan struct{})}
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{})}
 	c.hash.degenerate = o.hooks.hash
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
@@ -76,6 +77,10 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
+	}
+	c.notices = newNotices(o)
+	if o.OnEvict != nil {
+		c.leavers = newLeavers(c)
 	}
 	for i := range g.shards {
 		c.shards = append(c.shards, c.newShard(i, g))
@@ -146,6 +151,10 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	go c.notices.run()
+	if c.leavers != nil {
+		go c.leavers.run()
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -159,6 +168,7 @@ func (c *Cache) tick() {
 			return
 		case <-t.C:
 			c.clock.tick()
+			c.tellLeavers()
 			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
 			}
 		}
@@ -212,6 +222,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
+	err = errors.Join(err, c.awaitCallbacks(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
 		c.persist.release()
@@ -230,6 +241,24 @@ func (c *Cache) awaitBackground(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cache: close: a read of the files is still running: %w", ctx.Err())
 	}
+}
+
+// awaitCallbacks has the user's code called for everything that happened. If ctx
+// ends first, or if it is that code which closes the cache, what is left for
+// OnEvict is dropped, and what is left for Events and the Logger comes later.
+func (c *Cache) awaitCallbacks(ctx context.Context) error {
+	var evictErr error
+	if c.leavers != nil {
+		var left bool
+		if left, evictErr = c.leavers.close(ctx); left {
+			c.leavers.discard(func(leaver) bool { return true })
+		}
+	}
+	_, err := c.notices.close(ctx)
+	if err = cmp.Or(evictErr, err); err != nil {
+		return fmt.Errorf("cache: close: OnEvict, Events or the Logger is still running: %w", err)
+	}
+	return nil
 }
 
 // retireAll takes every segment out of readers' sight. A Get that is under way
@@ -292,7 +321,8 @@ type hooks struct {
 	hash func(key []byte) uint64
 	fs   pagefile.FS
 	seed uint64
-	step bool // generations are written on demand alone
+	slow time.Duration // when a step of writing is slow
+	step bool          // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
 }

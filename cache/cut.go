@@ -24,8 +24,8 @@ var _ dump.Source = cutter{}
 // noteCutLocked ends the shard's part of a cut.
 func (s *shard) noteCutLocked(epoch uint64) {
 	s.epoch = epoch
-	parts, lost := s.journal.cut()
-	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Born: s.born, Died: s.died}
+	parts, lost, since := s.journal.cut()
+	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Since: since, Born: s.born, Died: s.died}
 	s.born, s.died = nil, nil
 }
 

@@ -216,7 +216,7 @@ func (s *shard) lose(r *ref) {
 	defer s.unlock()
 	if (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
 		s.putLocked(s.index.slotNumber(r.slot), 0)
-		s.forgetLocked(r.w, r.head) // what is left of its own segments
+		s.buryLocked(r.w, r.head) // what is left of its own segments
 		s.stats.corrupt.Add(1)
 		s.stats.dropped.Add(1)
 	}

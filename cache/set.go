@@ -59,9 +59,13 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 func (c *Cache) store(key, value []byte, o EntryOptions) {
 	e, ok := c.prepare(key, value, o)
 	if !ok || !c.put(&e) {
-		c.remove(key)
+		c.remove(key, CauseEvicted)
+		if c.leavers != nil {
+			c.leavers.refuse(key, value)
+		}
 		c.shardOf(e.hash).stats.rejected.Add(1)
 	}
+	c.tellLeavers()
 }
 
 // check refuses what cannot be stored.
@@ -169,7 +173,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
-		s.forgetLocked(old, oldHead)
+		s.forgetLocked(old, oldHead, CauseReplaced)
 	} else {
 		s.growLocked(splitsPerSet)
 	}
@@ -227,6 +231,9 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 // dropBodyLocked gives up an entry that found no slot.
 func (s *shard) dropBodyLocked(e *entry) {
 	s.stats.rejected.Add(1)
+	if l := s.cache.leavers; l != nil {
+		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
+	}
 	s.cache.freeLarge(e.list(s.segmentSize))
 }
 
@@ -250,6 +257,9 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 			rec := s.recordAt(w.queue(), s.positionLocked(w))
 			h = readHeader(rec)
 			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+				if s.valueAbsentLocked(w, h) {
+					return slot, w, h, absent
+				}
 				return slot, w, h, hit
 			}
 		}
@@ -262,18 +272,20 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 
 // Delete removes key and reports whether it was present.
 func (c *Cache) Delete(key []byte) bool {
-	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
 
-func (c *Cache) remove(key []byte) bool {
+func (c *Cache) remove(key []byte, why Cause) bool {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
+	defer c.tellLeavers()
+	c.now() // for what the clock last told, under the lock
 	for {
 		s.lock()
 		slot, w, h, o := s.findLocked(key, hash)
 		if o == hit {
 			s.putLocked(slot, 0)
-			s.forgetLocked(w, h)
+			s.forgetLocked(w, h, why)
 			s.stats.deletes.Add(1)
 		}
 		s.unlock()

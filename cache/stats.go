@@ -7,6 +7,8 @@ type Stats struct {
 	Hits, Misses, Expired   uint64 // Expired lookups are misses as well
 	Sets, Deletes, Rejected uint64 // Rejected: no memory or index slot was left for it
 	Evictions, EvictedBytes uint64
+	EvictDropped            uint64 // calls of OnEvict that were left out, or panicked
+	EventsDropped           uint64 // the same of Events and of lines to the Logger
 	PagesCorrupt            uint64 // entries, index blocks and checksums that failed verification
 	Faults                  uint64 // pages and index blocks read since Open
 
@@ -20,10 +22,16 @@ type Stats struct {
 	// Bytes written since Open, by file; DiskWritten is their sum with records.
 	PageBytes, BlobBytes, ImageBytes, WeakBytes int64
 	DiskWritten                                 int64
+	FlushTime                                   Histogram // of durable generations
+	// DurableLag is from write to durable: of each durable generation, its oldest
+	// write. Most of its writes waited for less.
+	DurableLag Histogram
 
 	Entries           int
 	Bytes, MaxBytes   int64 // Bytes counts live entries with headers and padding
 	ResidentBytes     int64 // memory behind segments in use, and the index; none of it on Go's heap
+	OnDisk            int64 // bytes of the cache's files
+	MappedBytes       int64 // of them, those that are mapped
 	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
 	LastFlush         time.Time
@@ -45,6 +53,7 @@ func (s Stats) Sub(t Stats) Stats {
 		{&s.Hits, &t.Hits}, {&s.Misses, &t.Misses}, {&s.Expired, &t.Expired},
 		{&s.Sets, &t.Sets}, {&s.Deletes, &t.Deletes}, {&s.Rejected, &t.Rejected},
 		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
+		{&s.EvictDropped, &t.EvictDropped}, {&s.EventsDropped, &t.EventsDropped},
 		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
 		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
@@ -59,6 +68,7 @@ func (s Stats) Sub(t Stats) Stats {
 	} {
 		*c[0] -= *c[1]
 	}
+	s.FlushTime, s.DurableLag = s.FlushTime.sub(t.FlushTime), s.DurableLag.sub(t.DurableLag)
 	return s
 }
 
@@ -99,6 +109,10 @@ func (c *Cache) Stats() Stats {
 		st.Faults += s.stats.loads.Load()
 		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
 	}
+	if c.leavers != nil {
+		st.EvictDropped = c.leavers.dropped.Load()
+	}
+	st.EventsDropped = c.notices.dropped.Load()
 	c.persistStats(&st)
 	return st
 }

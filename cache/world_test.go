@@ -83,6 +83,7 @@ func drop(c *Cache) {
 	close(c.stop)
 	c.running.Wait()
 	c.retireAll()
+	_ = c.awaitCallbacks(context.Background())
 	_ = c.awaitViews(context.Background())
 	c.persist.abandon()
 }

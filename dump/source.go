@@ -52,8 +52,11 @@ type ShardCut struct {
 	// Lost says that the journal overflowed since the cut before and was
 	// discarded: only a full generation can follow, and the weak chain ends.
 	Lost bool
-	Born []Large  // large segments published since the cut before
-	Died []uint64 // numbers of large segments that ended since
+	// Since is when the first of them was stored, in ms of the cache's clock; 0:
+	// nothing was, or nobody knows.
+	Since int64
+	Born  []Large  // large segments published since the cut before
+	Died  []uint64 // numbers of large segments that ended since
 }
 
 // A Large is a large segment that was published.
