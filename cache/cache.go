@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,12 +28,15 @@ type Cache struct {
 	opts        Options
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
+	terms       terms  // of Options.Freshness
+	slides      chan slide
 
 	clock   clock
 	numbers numberSource
 	closed  atomic.Bool
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
+	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	// batches is held for reading while a batch runs, and for writing to advance
@@ -71,6 +73,10 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
+	if o.Freshness.Sliding {
+		c.slides = make(chan slide, slidesWaiting)
+	}
+	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
@@ -155,6 +161,10 @@ func (c *Cache) start() {
 	if c.leavers != nil {
 		go c.leavers.run()
 	}
+	if c.slides != nil {
+		c.running.Add(1)
+		go c.slideAll()
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -207,14 +217,17 @@ func (c *Cache) Close() error {
 }
 
 // Shutdown stops background work, writes a last generation, waits for running
-// Views and releases the directory. If ctx ends first it returns an error that
-// wraps ctx.Err(), and the previous generation stays the newest. Close and
-// Shutdown may be called again and then return nil. Afterwards every Get misses
-// and every write returns ErrClosed.
+// Views, releases the directory and waits for running loads, whose results are not
+// stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
+// last generation is complete, the previous one stays the newest, and loads that
+// still run have their contexts cancelled. Close and Shutdown may be called again
+// and then return nil. Afterwards every Get misses and every write returns
+// ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.loads.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {
@@ -222,12 +235,13 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
-	err = errors.Join(err, c.awaitCallbacks(ctx))
+	err = errors.Join(err, c.awaitLeavers(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
 		c.persist.release()
 	}
-	return err
+	err = errors.Join(err, c.loads.await(ctx))
+	return errors.Join(err, c.awaitNotices(ctx))
 }
 
 // awaitBackground waits for the background goroutines. One that a disk holds up
@@ -241,24 +255,6 @@ func (c *Cache) awaitBackground(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cache: close: a read of the files is still running: %w", ctx.Err())
 	}
-}
-
-// awaitCallbacks has the user's code called for everything that happened. If ctx
-// ends first, or if it is that code which closes the cache, what is left for
-// OnEvict is dropped, and what is left for Events and the Logger comes later.
-func (c *Cache) awaitCallbacks(ctx context.Context) error {
-	var evictErr error
-	if c.leavers != nil {
-		var left bool
-		if left, evictErr = c.leavers.close(ctx); left {
-			c.leavers.discard(func(leaver) bool { return true })
-		}
-	}
-	_, err := c.notices.close(ctx)
-	if err = cmp.Or(evictErr, err); err != nil {
-		return fmt.Errorf("cache: close: OnEvict, Events or the Logger is still running: %w", err)
-	}
-	return nil
 }
 
 // retireAll takes every segment out of readers' sight. A Get that is under way

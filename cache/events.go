@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -151,4 +152,13 @@ func (r *rate) allows(now time.Time) bool {
 	}
 	r.left--
 	return true
+}
+
+// awaitNotices has everything told that happened. If ctx ends first, or if it is
+// one of Events that closes the cache, the rest is told later.
+func (c *Cache) awaitNotices(ctx context.Context) error {
+	if _, err := c.notices.close(ctx); err != nil {
+		return fmt.Errorf("cache: close: Events or the Logger is still running: %w", err)
+	}
+	return nil
 }

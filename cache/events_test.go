@@ -36,6 +36,7 @@ func TestEveryLineHasItsLevel(t *testing.T) {
 		"weak_paused DEBUG":      "cache event err",
 		"scrub WARN":             "cache event pages err",
 		"callback_panic ERROR":   "cache event callback panic stack",
+		"load_panicked ERROR":    "cache event err",
 		"closed INFO":            "cache event generation",
 		"closed WARN":            "cache event generation err",
 	}
@@ -130,6 +131,8 @@ func logsRest(t *testing.T, o *Options, fs *crashfs.FS) {
 	c.persist.event(dump.Event{Kind: dump.Weak, Err: errors.New("the ring is full")})
 	c.persist.event(dump.Event{Kind: dump.Scrub, Pages: 1, Err: errors.New("bad")})
 	mustSet(t, c, []byte("k"), []byte("v"))
+	ctx, leave := context.WithCancel(context.Background())
+	_, _ = c.GetOrLoad(ctx, []byte("none"), func(context.Context) ([]byte, error) { leave(); <-c.stop; panic("boom") })
 	hang := fs.Hang(crashfs.OpSync, "")
 	if err := c.Close(); err == nil {
 		t.Error("Close while the disk hung: no error")
@@ -217,8 +220,8 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	}
 	fs.SetBudget(-1)
 	last := mustFlush(t, c)
-	wantTold(t, c, e, "recovered cold 0", start(first), done(first), start(first+1),
-		fmt.Sprintf("done %d false true true", first+1), fmt.Sprintf("space %d true", 7*pageSize), start(last), done(last))
+	wantTold(t, c, e, "recovered cold 0", begins(first), ends(first), begins(first+1),
+		fmt.Sprintf("done %d false true true", first+1), fmt.Sprintf("space %d true", 7*pageSize), begins(last), ends(last))
 }
 
 // TestCorruptionIsTold: of each page.
@@ -256,8 +259,8 @@ func flipIn(t *testing.T, fs *crashfs.FS, part string, off int64) {
 	}
 }
 
-func start(g uint64) string { return fmt.Sprintf("start %d true", g) }
-func done(g uint64) string  { return fmt.Sprintf("done %d true true false", g) }
+func begins(g uint64) string { return fmt.Sprintf("start %d true", g) }
+func ends(g uint64) string   { return fmt.Sprintf("done %d true true false", g) }
 
 // TestASlowDiskIsTold: while a step goes on and when it has ended.
 func TestASlowDiskIsTold(t *testing.T) {
@@ -443,5 +446,5 @@ func TestFlushesThatNeverBegin(t *testing.T) {
 		t.Errorf("%d errors, FlushTime %v", st.FlushErrors, st.FlushTime)
 	}
 	wantTold(t, c, e, "recovered cold 0", "done 0 false true true", "space 0 false",
-		start(generation), fmt.Sprintf("done %d false true false", generation))
+		begins(generation), fmt.Sprintf("done %d false true false", generation))
 }

@@ -41,18 +41,17 @@ func TestHistogram(t *testing.T) {
 func TestDurableLag(t *testing.T) {
 	fs := crashfs.New()
 	o := quietOptions(fs, 2)
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	o.Clock = func() time.Time { return now }
+	passed := setClock(o)
 	c := openOn(t, o)
 	mustSet(t, c, testKey(1), nil)
 	mustFlush(t, c)
-	now = now.Add(time.Hour) // nothing is written: nothing waits
+	passed.Add(int64(time.Hour)) // nothing is written: nothing waits
 	for i, lag := range []time.Duration{30 * time.Millisecond, 3 * time.Second} {
 		mustSet(t, c, testKey(i), nil)
-		now = now.Add(lag / 2)
+		passed.Add(int64(lag / 2))
 		mustWeak(t, c)
 		mustSet(t, c, testKey(100+i), nil)
-		now = now.Add(lag / 2)
+		passed.Add(int64(lag / 2))
 		mustFlush(t, c)
 	}
 	st := c.Stats()
@@ -64,12 +63,12 @@ func TestDurableLag(t *testing.T) {
 	}
 	fs.SetBudget(fs.Used()) // a flush that failed is not in the histogram, what waited goes on to wait
 	mustSet(t, c, testKey(7), make([]byte, 100_000))
-	now = now.Add(time.Minute)
+	passed.Add(int64(time.Minute))
 	if _, err := c.Flush(t.Context()); err == nil {
 		t.Fatal("no failure")
 	}
 	fs.SetBudget(-1)
-	now = now.Add(time.Minute)
+	passed.Add(int64(time.Minute))
 	mustFlush(t, c)
 	if d := c.Stats().Sub(st); d.DurableLag.Sum != 2*time.Minute || d.FlushTime.Counts[len(d.FlushTime.Bounds)] != 1 {
 		t.Errorf("after a failure: lag %v, time %v", d.DurableLag, d.FlushTime)

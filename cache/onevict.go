@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"runtime/debug"
@@ -96,11 +97,11 @@ func (l *leavers) panicked(v any) {
 // shed gives up the large values that wait: their frames are needed.
 func (l *leavers) shed() { l.discard(func(e leaver) bool { return len(e.frames) > 0 }) }
 
-// leaveLocked notes that the entry at pos leaves. Its slot is the caller's to
+// leaveLocked notes that the entry at pos leaves; kept absence is none. Its slot is the caller's to
 // clear or to overwrite, in the same critical section; its segments stand still.
 func (s *shard) leaveLocked(q uint8, pos uint64, h header, why Cause) {
 	l := s.cache.leavers
-	if l == nil {
+	if l == nil || h.hidden() {
 		return
 	}
 	if h.expired(s.cache.clock.last()) {
@@ -191,4 +192,20 @@ func (l *leavers) pinLocked(s *shard, e *leaver, list []byte) bool {
 		e.frames = append(e.frames, frame)
 	}
 	return true
+}
+
+// awaitLeavers has OnEvict called for everybody who left. If ctx ends first, or if
+// it is OnEvict that closes the cache, the rest is dropped.
+func (c *Cache) awaitLeavers(ctx context.Context) error {
+	if c.leavers == nil {
+		return nil
+	}
+	left, err := c.leavers.close(ctx)
+	if left {
+		c.leavers.discard(func(leaver) bool { return true })
+	}
+	if err != nil {
+		return fmt.Errorf("cache: close: OnEvict is still running: %w", err)
+	}
+	return nil
 }

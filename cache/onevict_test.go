@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,13 +49,13 @@ func watched(o *Options) (*Options, *morgue) {
 	return o, m
 }
 
-// delivered waits until nothing waits for OnEvict.
+// delivered waits until nothing waits for OnEvict, and no frame is pinned for it.
 func delivered(t testing.TB, c *Cache) {
 	t.Helper()
 	soon(t, "all events are delivered", func() bool {
 		c.leavers.mu.Lock()
 		defer c.leavers.mu.Unlock()
-		return c.leavers.size == 0
+		return c.leavers.size == 0 && c.leavers.pinned.Load() == 0
 	})
 }
 
@@ -176,6 +177,13 @@ func TestASetWithoutRoomLeavesAtOnce(t *testing.T) {
 		goner{"large", string(testValue(1, 20_000)), CauseEvicted})
 }
 
+// setClock gives options a clock that stands still but for what is added to it.
+func setClock(o *Options) (passed *atomic.Int64) {
+	passed = new(atomic.Int64)
+	o.Clock = func() time.Time { return machineStart.Add(time.Duration(passed.Load())) }
+	return passed
+}
+
 // TestExpired: whatever meets an entry whose time is over, that is its cause.
 func TestExpired(t *testing.T) {
 	for name, leave := range map[string]func(c *Cache){
@@ -185,18 +193,51 @@ func TestExpired(t *testing.T) {
 		"cleaner": func(c *Cache) { c.Get([]byte("k")); cleanAll(c, true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			o, m := watched(testOptions(1 << 20))
-			o.Shards, o.Clock = 1, func() time.Time { return now }
+			passed := setClock(o)
+			o.Shards, o.Freshness.Jitter = 1, -1
 			c := openMemory(t, o)
 			_ = c.SetWithTTL([]byte("k"), []byte("v"), time.Minute)
-			now = now.Add(time.Minute - time.Millisecond)
+			passed.Add(int64(time.Minute - time.Millisecond))
 			_ = c.SetWithTTL([]byte("k"), []byte("w"), time.Minute)
-			now = now.Add(time.Minute)
+			passed.Add(int64(time.Minute))
 			leave(c)
 			wantGoners(t, c, m, goner{"k", "v", CauseReplaced}, goner{"k", "w", CauseExpired})
 		})
 	}
+}
+
+// TestLoadsAndOnEvict: a load's value replaces, its ErrNotFound deletes; that a key
+// does not exist is no entry, and leaves without a call.
+func TestLoadsAndOnEvict(t *testing.T) {
+	o, m := watched(testOptions(1 << 20))
+	passed := setClock(o)
+	o.Shards = 1
+	o.Freshness = Freshness{TTL: time.Hour, RefreshAfter: time.Minute, NegativeTTL: time.Hour, Jitter: -1}
+	c := openMemory(t, o)
+	absent := fmt.Errorf("%w: gone", ErrNotFound)
+	load := func(value string, err error) {
+		t.Helper()
+		_, _ = c.GetOrLoad(t.Context(), []byte("k"), func(context.Context) ([]byte, error) { return []byte(value), err })
+	}
+	refresh := func(value string, err error) {
+		t.Helper()
+		passed.Add(int64(2 * time.Minute))
+		n := len(m.all())
+		load(value, err)
+		soon(t, "the refresh ends", func() bool { return len(m.all()) > n })
+	}
+	load("", absent)
+	mustSet(t, c, []byte("k"), []byte("1"))
+	refresh("2", nil)
+	refresh("", absent)
+	load("never", nil)
+	c.Delete([]byte("k"))
+	load("3", nil)
+	passed.Add(int64(time.Hour))
+	load("", absent)
+	_ = c.Clear()
+	wantGoners(t, c, m, goner{"k", "1", CauseReplaced}, goner{"k", "2", CauseDeleted}, goner{"k", "3", CauseExpired})
 }
 
 // TestLostToDamage: an entry that is whole, in a segment that must be given up, is

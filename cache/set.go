@@ -24,6 +24,16 @@ func (c *Cache) SetWithTTL(key, value []byte, ttl time.Duration) error {
 type EntryOptions struct {
 	TTL        time.Duration // 0: default, negative: none
 	MemoryOnly bool          // never written to any file; gone after a restart
+
+	terms *terms // of a view with its own Freshness; nil: the cache's
+}
+
+// queue is where a new key goes.
+func (o *EntryOptions) queue() uint8 {
+	if o.MemoryOnly {
+		return memorySmall
+	}
+	return smallQueue
 }
 
 // SetEntry is Set with settings of the entry's own.
@@ -38,6 +48,16 @@ type entry struct {
 	body []byte // value, or the list of a large one's segments
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
+	// flight is the load that brought it, nil if none did.
+	flight *flight
+}
+
+// cause is why what it replaces leaves: absence replaces nothing.
+func (e *entry) cause() Cause {
+	if e.head.hidden() {
+		return CauseDeleted
+	}
+	return CauseReplaced
 }
 
 // list is the list of a large value's segments.
@@ -86,32 +106,21 @@ func (c *Cache) check(key, value []byte) error {
 // prepare makes the record's parts; a large value is copied into segments of its
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
-	now := c.now()
-	e = entry{hash: c.hash.sum(key), key: key, body: value}
-	if o.MemoryOnly {
-		e.q = memorySmall
-	}
+	now, t := c.now(), c.termsIn(o)
+	e = entry{hash: c.hash.sum(key), key: key, body: value, q: o.queue()}
 	var flags uint8
+	if o.TTL == 0 && t.slides != nil {
+		flags = flagSliding
+	}
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own); !ok {
 			return e, false
 		}
-		flags = flagLarge
+		flags |= flagLarge
 	}
-	e.head = makeHeader(len(key), len(value), flags, c.expiry(now, o.TTL), now)
+	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
 	return e, true
-}
-
-// expiry is the time, in ms of cache time, at which a ttl given now ends.
-func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
-	if ttl == 0 {
-		ttl = c.opts.Freshness.TTL
-	}
-	if ttl <= 0 {
-		return 0
-	}
-	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
 }
 
 // put stores a prepared entry, making room until it fits; false if cleaning
@@ -152,6 +161,10 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if o == absent {
 		return absent, false
 	}
+	if (len(s.flights) != 0 || e.flight != nil) && !s.admitLocked(e) {
+		s.cache.freeLarge(e.list(s.segmentSize))
+		return hit, false
+	}
 	found := o == hit
 	q := e.q
 	if found && q == old.queue()&^1 {
@@ -173,7 +186,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
-		s.forgetLocked(old, oldHead, CauseReplaced)
+		s.forgetLocked(old, oldHead, e.cause())
 	} else {
 		s.growLocked(splitsPerSet)
 	}
@@ -231,7 +244,7 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 // dropBodyLocked gives up an entry that found no slot.
 func (s *shard) dropBodyLocked(e *entry) {
 	s.stats.rejected.Add(1)
-	if l := s.cache.leavers; l != nil {
+	if l := s.cache.leavers; l != nil && !e.head.hidden() {
 		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
 	}
 	s.cache.freeLarge(e.list(s.segmentSize))
@@ -282,6 +295,9 @@ func (c *Cache) remove(key []byte, why Cause) bool {
 	c.now() // for what the clock last told, under the lock
 	for {
 		s.lock()
+		if len(s.flights) != 0 {
+			s.overtakeLocked(hash, key)
+		}
 		slot, w, h, o := s.findLocked(key, hash)
 		if o == hit {
 			s.putLocked(slot, 0)
@@ -293,6 +309,6 @@ func (c *Cache) remove(key []byte, why Cause) bool {
 			s.loadFor(key, hash)
 			continue
 		}
-		return o == hit && !h.expired(c.now())
+		return o == hit && h.serves(c.now())
 	}
 }
