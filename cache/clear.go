@@ -67,7 +67,9 @@ func (s *shard) clearedLocked(w word, head uint64) {
 		return
 	}
 	h := readHeader(s.recordAt(w.queue(), pos))
-	s.leaveLocked(w.queue(), pos, h, CauseDeleted)
+	if s.cache.leavers != nil {
+		s.leaveLocked(w.queue(), pos, h, CauseDeleted)
+	}
 	s.dropLocked(w.queue(), h.size(s.segmentSize))
 	if h.large() {
 		s.retireListLocked(w.queue(), listOf(s.recordAt(w.queue(), pos), h, s.segmentSize))

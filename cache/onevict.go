@@ -97,11 +97,12 @@ func (l *leavers) panicked(v any) {
 // shed gives up the large values that wait: their frames are needed.
 func (l *leavers) shed() { l.discard(func(e leaver) bool { return len(e.frames) > 0 }) }
 
-// leaveLocked notes that the entry at pos leaves; kept absence is none. Its slot is the caller's to
+// leaveLocked notes that the entry at pos leaves; kept absence is none. There is an
+// OnEvict. Its slot is the caller's to
 // clear or to overwrite, in the same critical section; its segments stand still.
 func (s *shard) leaveLocked(q uint8, pos uint64, h header, why Cause) {
 	l := s.cache.leavers
-	if l == nil || h.hidden() {
+	if h.hidden() {
 		return
 	}
 	if h.expired(s.cache.clock.last()) {
@@ -148,10 +149,10 @@ func (s *shard) unseenLocked() {
 	}
 }
 
-// valueAbsentLocked says that a large value has a page on file only, and that
-// OnEvict is to have it.
+// valueAbsentLocked says that a large value has a page on file only. OnEvict is to
+// have it.
 func (s *shard) valueAbsentLocked(w word, h header) bool {
-	if s.cache.leavers == nil || !h.large() || s.lazy.Load() == nil {
+	if !h.large() || s.lazy.Load() == nil {
 		return false
 	}
 	_, missing := s.wantLocked(w)

@@ -133,7 +133,9 @@ func (s *shard) recountLocked() {
 // forgetLocked ends a live entry whose slot the caller clears or overwrites, and
 // notes why for OnEvict.
 func (s *shard) forgetLocked(w word, h header, why Cause) {
-	s.leaveLocked(w.queue(), s.positionLocked(w), h, why)
+	if s.cache.leavers != nil {
+		s.leaveLocked(w.queue(), s.positionLocked(w), h, why)
+	}
 	s.buryLocked(w, h)
 }
 
