@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -200,8 +201,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 
 // Health is nil while the cache persists normally, else why it does not:
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
-// not answer, files of a newer build; or, until the cache is closed, that what was
-// opened may be stale. The cache serves in every case.
+// not answer, files of a newer build; what the self-check has found (see
+// Stats.LastVerified); or, until the cache is closed, that what was opened may be
+// stale. The cache serves in every case.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -321,4 +323,7 @@ type hooks struct {
 	step bool          // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	// source stands between the cache and its dumper.
+	source    func(dump.Source) dump.Source
+	checkRest time.Duration // in place of the constant
 }

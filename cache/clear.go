@@ -47,7 +47,7 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 	s.sweep(func(slot uint32, w word) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {
-			s.index.store(slot, 0) // head says it, not the journal
+			s.storeLocked(slot, 0) // head says it, not the journal
 			s.clearedLocked(w, heads[q])
 		}
 	})

@@ -37,6 +37,8 @@ func TestEveryLineHasItsLevel(t *testing.T) {
 		"scrub WARN":             "cache event pages err",
 		"callback_panic ERROR":   "cache event callback panic stack",
 		"load_panicked ERROR":    "cache event err",
+		"self_check ERROR":       "cache event generation err",
+		"verified DEBUG":         "cache event generation",
 		"closed INFO":            "cache event generation",
 		"closed WARN":            "cache event generation err",
 	}
@@ -131,6 +133,8 @@ func logsRest(t *testing.T, o *Options, fs *crashfs.FS) {
 	c.persist.event(dump.Event{Kind: dump.Weak, Err: errors.New("the ring is full")})
 	c.persist.event(dump.Event{Kind: dump.Scrub, Pages: 1, Err: errors.New("bad")})
 	mustSet(t, c, []byte("k"), []byte("v"))
+	c.persist.checkFailed(1, errors.New("page 7"))
+	c.persist.checkPassed(1)
 	ctx, leave := context.WithCancel(context.Background())
 	_, _ = c.GetOrLoad(ctx, []byte("none"), func(context.Context) ([]byte, error) { leave(); <-c.stop; panic("boom") })
 	hang := fs.Hang(crashfs.OpSync, "")

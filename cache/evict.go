@@ -220,7 +220,7 @@ func (s *shard) passLocked(slot uint32, w word, rec []byte, h header, keep bool)
 	if keep && !s.cache.over(h) {
 		return s.moveOnLocked(slot, w, rec)
 	}
-	s.index.store(slot, 0) // head says it, not the journal
+	s.storeLocked(slot, 0) // head says it, not the journal
 	s.evictedLocked(w, h)
 	return true
 }

@@ -91,8 +91,16 @@ func (s *shard) beginLocked(f *flight) {
 	s.flights[f.hash] = f
 }
 
-// overtakeLocked takes the flight of key out of the table, if there is one.
-func (s *shard) overtakeLocked(hash uint64, key []byte) {
+// overtakeLocked takes the flight of key out of the table, if there is one, for a
+// write under g: but not for that of its own result.
+func (s *shard) overtakeLocked(hash uint64, key []byte, g *guard) {
+	if g.kind != ifFlying {
+		s.dropFlightLocked(hash, key)
+	}
+}
+
+// dropFlightLocked takes the flight of key out of the table, if there is one.
+func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 	first := s.flights[hash]
 	for at := &first; *at != nil; at = &(*at).next {
 		if string((*at).key) == string(key) {
@@ -105,16 +113,6 @@ func (s *shard) overtakeLocked(hash uint64, key []byte) {
 	} else {
 		s.flights[hash] = first
 	}
-}
-
-// admitLocked reports whether e may be stored: not the result of a flight that was
-// overtaken. Any other write overtakes.
-func (s *shard) admitLocked(e *entry) bool {
-	if e.flight != nil {
-		return s.flightLocked(e.hash, e.key) == e.flight
-	}
-	s.overtakeLocked(e.hash, e.key)
-	return true
 }
 
 // launch runs load for the crew's flights on a goroutine of its own, under ctx's
@@ -230,7 +228,7 @@ func (c *Cache) landOne(f *flight) (failed bool) {
 		s.restLocked(f.hash, now, failed)
 	}
 	if s.flightLocked(f.hash, f.key) == f {
-		s.overtakeLocked(f.hash, f.key)
+		s.dropFlightLocked(f.hash, f.key)
 	}
 	return failed
 }
@@ -238,58 +236,25 @@ func (c *Cache) landOne(f *flight) (failed bool) {
 // storeResult stores a flight's value. One that cannot be stored is still given to
 // who waits, and takes what was stored before with it: that is outdated.
 func (c *Cache) storeResult(f *flight) {
-	o := f.crew.o
+	o, g := f.crew.o, guard{kind: ifFlying, flight: f}
 	o.TTL = f.ttl
-	why := CauseReplaced
 	if c.check(f.key, f.value) == nil {
-		if e, ok := c.prepare(f.key, f.value, o); ok {
-			if e.flight = f; c.put(&e) {
-				return
-			}
-		}
-		why = CauseEvicted
+		c.store(f.key, f.value, o, g)
+		return
 	}
 	c.shardOf(f.hash).stats.rejected.Add(1)
-	c.removeFor(f, why)
-	if why == CauseEvicted && c.leavers != nil {
-		c.leavers.refuse(f.key, f.value)
-	}
+	c.removeIf(f.key, g, CauseReplaced)
 }
 
 // storeAbsence keeps for NegativeTTL that the key does not exist. What was stored
 // of it goes in any case.
 func (c *Cache) storeAbsence(f *flight) {
 	t, now := f.crew.terms, c.now()
+	e := entry{hash: f.hash, key: f.key, q: f.crew.o.queue(), guard: guard{kind: ifFlying, flight: f}}
 	if t.negativeTTL == 0 {
-		c.removeFor(f, CauseDeleted)
+		c.removeIf(f.key, e.guard, CauseDeleted)
 		return
 	}
-	e := entry{hash: f.hash, key: f.key, flight: f, q: f.crew.o.queue()}
 	e.head = makeHeader(len(f.key), 0, flagAbsent, t.expiry(now, f.hash, t.negativeTTL), now)
-	if !c.put(&e) {
-		c.removeFor(f, CauseDeleted)
-	}
-}
-
-// removeFor removes the key of a flight that is not overtaken.
-func (c *Cache) removeFor(f *flight, why Cause) {
-	s := c.shardOf(f.hash)
-	for {
-		s.lock()
-		o := miss
-		if s.flightLocked(f.hash, f.key) == f {
-			var slot uint32
-			var w word
-			var h header
-			if slot, w, h, o = s.findLocked(f.key, f.hash); o == hit {
-				s.putLocked(slot, 0)
-				s.forgetLocked(w, h, why)
-			}
-		}
-		s.unlock()
-		if o != absent {
-			return
-		}
-		s.loadFor(f.key, f.hash)
-	}
+	c.putOrForget(&e, true)
 }

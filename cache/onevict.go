@@ -97,9 +97,9 @@ func (l *leavers) panicked(v any) {
 // shed gives up the large values that wait: their frames are needed.
 func (l *leavers) shed() { l.discard(func(e leaver) bool { return len(e.frames) > 0 }) }
 
-// leaveLocked notes that the entry at pos leaves; kept absence is none. There is an
-// OnEvict. Its slot is the caller's to
-// clear or to overwrite, in the same critical section; its segments stand still.
+// leaveLocked notes that the entry at pos leaves; kept absence is none. Its slot is
+// the caller's to clear or to overwrite, in the same critical section; its segments
+// stand still. There is an OnEvict.
 func (s *shard) leaveLocked(q uint8, pos uint64, h header, why Cause) {
 	l := s.cache.leavers
 	if h.hidden() {

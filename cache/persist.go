@@ -31,6 +31,7 @@ type persistence struct {
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
 
+	checks   checks
 	verified chan struct{} // closed when everything is in memory and verified
 
 	clock              *clock
@@ -41,6 +42,10 @@ type persistence struct {
 	mu     sync.Mutex
 	report RecoveryReport
 	outage outage
+	damage error // of the last generation that was checked
+	// differs is why a generation that was checked was not what memory held, for
+	// the life of the process.
+	differs error
 }
 
 // begin starts what runs in the background.
@@ -63,13 +68,17 @@ func (p *persistence) begin(c *Cache) {
 		defer c.running.Done()
 		c.prefetch()
 	}()
+	if p.dumper != nil && !c.opts.hooks.step {
+		c.running.Add(1)
+		go c.checkLoop()
+	}
 }
 
 // health is why nothing is persisted, or the dumper's word.
 func (p *persistence) health() error {
 	switch {
 	case p.dumper != nil:
-		return cmp.Or(p.dumper.Health(), p.stale)
+		return cmp.Or(p.dumper.Health(), p.checkHealth(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
 	}
@@ -142,6 +151,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
 	st.OnDisk = d.OnDisk
+	st.LastVerified = c.persist.checks.verified.Load()
 }
 
 func randomWord() uint64 {

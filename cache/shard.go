@@ -48,8 +48,11 @@ type shard struct {
 	born        []dump.Large // large segments published since the last cut
 	died        []uint64     // large segments retired since the last cut
 	sweeping    bool         // see sweep.go
-	guessed     bool         // entries ended whose size was unknown: the gauges need a count
-	shut        bool         // closed: nothing is stored any more
+	walks       []*walk      // that are under way
+	digest      uint64       // of the slots before digested; see digest.go
+	digested    uint64
+	guessed     bool // entries ended whose size was unknown: the gauges need a count
+	shut        bool // closed: nothing is stored any more
 	// Loads that are under way and were not overtaken, by hash; see flight.go.
 	flights map[uint64]*flight
 	// Until when no load in the background begins, by hash; and for how long yet

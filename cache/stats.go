@@ -43,6 +43,7 @@ type Stats struct {
 	MappedBytes       int64 // of them, those that are mapped
 	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
+	LastVerified      uint64 // generation whose files were last compared with memory and equal to it
 	LastFlush         time.Time
 	PredictedRecovery time.Duration // if the process were killed now
 }
