@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -130,7 +131,8 @@ func (p *persistence) checkFailed(generation uint64, err error) {
 		p.damage = err
 	}
 	p.mu.Unlock()
-	p.log.Error("a generation does not give back what memory held", "event", "self_check", "generation", generation, "err", err)
+	p.notices.say(slog.LevelError, "a generation does not give back what memory held", "self_check", "generation", generation, "err", err)
+	p.notices.corruption(err)
 }
 
 // checkPassed tells of a generation that was proved. Damage that was found before
@@ -140,7 +142,7 @@ func (p *persistence) checkPassed(generation uint64) {
 	p.mu.Lock()
 	p.damage = nil
 	p.mu.Unlock()
-	p.log.Debug("verified", "event", "verified", "generation", generation)
+	p.notices.say(slog.LevelDebug, "verified", "verified", "generation", generation)
 }
 
 // checkHealth is what the self-check has found and is not mended.
