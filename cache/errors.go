@@ -9,7 +9,8 @@ import (
 
 // Errors that callers of a method meet. Test with errors.Is.
 var (
-	// ErrNotFound is what View returns on a miss.
+	// ErrNotFound is what View returns on a miss. A load returns it for a key that
+	// does not exist; see Freshness.NegativeTTL.
 	ErrNotFound = errors.New("cache: not found")
 	// ErrClosed is returned by methods called after Close or Shutdown.
 	ErrClosed = errors.New("cache: closed")
@@ -18,6 +19,8 @@ var (
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")
+	// ErrConflict is returned by SetEntry where IfAbsent or IfStamp is not met.
+	ErrConflict = errors.New("cache: condition not met")
 )
 
 // Errors that arise in the files; the values are those of the packages below.

@@ -119,6 +119,7 @@ func (c *Cache) relieve() {
 			}
 			p.shard.clean(p)
 		}
+		c.tellLeavers()
 	}
 }
 
@@ -137,6 +138,9 @@ const patience = 4
 func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	p := c.pressure()
 	steps := c.steps()
+	if tries == patience && c.leavers != nil {
+		c.leavers.shed()
+	}
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	p.need, p.force = 0, tries >= patience
 	if tries%4 == 3 {
@@ -306,8 +310,10 @@ func (s *shard) cleanRecordLocked(q uint8, room int, p *pressure) (units int, o 
 	return units, hit
 }
 
-func (s *shard) evictedLocked(w word, h header) {
-	s.forgetLocked(w, h)
+func (s *shard) evictedLocked(w word, h header) { s.evictedAsLocked(w, h, CauseEvicted) }
+
+func (s *shard) evictedAsLocked(w word, h header, why Cause) {
+	s.forgetLocked(w, h, why)
 	s.stats.evictions.Add(1)
 	s.stats.evictedBytes.Add(uint64(h.size(s.segmentSize)))
 }

@@ -52,7 +52,7 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 	q, uses := v.w.queue(), v.w.freq()
 	inMain := q&1 == mainQueue
 	switch {
-	case v.head.expired(s.cache.clock.last()):
+	case s.cache.over(v.head):
 	case p.keep:
 		return s.moveOnLocked(v, q, uses)
 	case inMain && uses > 0 && !p.force:
@@ -66,7 +66,7 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 	case !inMain:
 		s.ghostsOf(q).add(v.hash, s.ghostRoom())
 	}
-	s.index.store(v.slot, 0) // head says it, not the journal
+	s.storeLocked(v.slot, 0) // head says it, not the journal
 	s.evictedLocked(v.w, v.head)
 	return true
 }
