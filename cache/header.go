@@ -66,6 +66,11 @@ func (h header) stored() int64 { return int64(h.hi >> storedShift) }
 // expired reports whether the entry's time is over at now, in ms of cache time.
 func (h header) expired(now int64) bool { e := h.expiry(); return e != 0 && e <= now }
 
+// at is the header with the times of another.
+func (h header) at(o header) header {
+	return makeHeader(h.keyLen(), h.valueLen(), uint8(h.lo>>flagsShift&flagsMask), o.expiry(), o.stored())
+}
+
 // layout says how many segments of its own the value has, and how many bytes of
 // it lie in the record, at its end.
 func (h header) layout(segmentSize int) (own, rest int) {

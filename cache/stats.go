@@ -8,6 +8,7 @@ type Stats struct {
 	Sets, Deletes, Rejected uint64 // Rejected: no memory or index slot was left for it
 	Evictions, EvictedBytes uint64
 	PagesCorrupt            uint64 // entries, index blocks and checksums that failed verification
+	Undecoded               uint64 // entries that typed views dropped: they did not decode, or were of another codec
 	Faults                  uint64 // pages and index blocks read since Open
 
 	Flushes, FlushErrors             uint64 // durable generations, and attempts that failed
@@ -45,7 +46,7 @@ func (s Stats) Sub(t Stats) Stats {
 		{&s.Hits, &t.Hits}, {&s.Misses, &t.Misses}, {&s.Expired, &t.Expired},
 		{&s.Sets, &t.Sets}, {&s.Deletes, &t.Deletes}, {&s.Rejected, &t.Rejected},
 		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
-		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
+		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Undecoded, &t.Undecoded}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
 		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
 		{&s.FlushPages, &t.FlushPages}, {&s.FlushBytes, &t.FlushBytes}, {&s.LeftOut, &t.LeftOut},
@@ -85,7 +86,7 @@ func (c *Cache) Bytes() int64 {
 // lock. For expvar: expvar.Publish("users", expvar.Func(func() any { return
 // c.Stats() })).
 func (c *Cache) Stats() Stats {
-	st := Stats{Entries: c.Len(), Bytes: c.Bytes(), MaxBytes: c.opts.MaxBytes}
+	st := Stats{Entries: c.Len(), Bytes: c.Bytes(), MaxBytes: c.opts.MaxBytes, Undecoded: c.undecoded.Load()}
 	for _, s := range c.shards {
 		st.Hits += s.stats.hits.Load()
 		st.Misses += s.stats.misses.Load()
