@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -27,15 +27,17 @@ type Cache struct {
 	tables      *arena // rings of segments, and the table of large ones
 	large       *largeTable
 	opts        Options
-	log         *slog.Logger
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
+	terms       terms  // of Options.Freshness
+	slides      chan slide
 
 	clock   clock
 	numbers numberSource
 	closed  atomic.Bool
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
+	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	namespaces namespaces    // of typed views
@@ -45,6 +47,8 @@ type Cache struct {
 	// the epoch. It is taken before any shard's lock.
 	batches sync.RWMutex
 
+	notices *notices
+	leavers *leavers     // nil without Options.OnEvict
 	persist *persistence // nil for OpenMemory
 	stop    chan struct{}
 	running sync.WaitGroup // background goroutines
@@ -68,17 +72,25 @@ func OpenMemory(opts *Options) (*Cache, error) {
 // newCache lays out memory for a geometry. opens is the directory's count of
 // opens, the upper half of every segment number of this process.
 func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
-	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, log: o.Logger, stop: make(chan struct{})}
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{})}
 	c.hash.degenerate = o.hooks.hash
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
+	if o.Freshness.Sliding {
+		c.slides = make(chan slide, slidesWaiting)
+	}
+	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
 	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
+	}
+	c.notices = newNotices(o)
+	if o.OnEvict != nil {
+		c.leavers = newLeavers(c)
 	}
 	for i := range g.shards {
 		c.shards = append(c.shards, c.newShard(i, g))
@@ -149,6 +161,14 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	go c.notices.run()
+	if c.leavers != nil {
+		go c.leavers.run()
+	}
+	if c.slides != nil {
+		c.running.Add(1)
+		go c.slideAll(c.slides)
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -162,6 +182,7 @@ func (c *Cache) tick() {
 			return
 		case <-t.C:
 			c.clock.tick()
+			c.tellLeavers()
 			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
 			}
 		}
@@ -183,8 +204,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 
 // Health is nil while the cache persists normally, else why it does not:
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
-// not answer, files of a newer build; or, until the cache is closed, that what was
-// opened may be stale. The cache serves in every case.
+// not answer, files of a newer build; what the self-check has found (see
+// Stats.LastVerified); or, until the cache is closed, that what was opened may be
+// stale. The cache serves in every case.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -200,14 +222,18 @@ func (c *Cache) Close() error {
 }
 
 // Shutdown stops background work, writes a last generation, waits for running
-// Views and releases the directory. If ctx ends first it returns an error that
-// wraps ctx.Err(), and the previous generation stays the newest. Close and
-// Shutdown may be called again and then return nil. Afterwards every Get misses
-// and every write returns ErrClosed.
+// Views, releases the directory and waits for running loads, whose results are not
+// stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
+// last generation is complete, the previous one stays the newest, and loads that
+// still run have their contexts cancelled. Close and Shutdown may be called again
+// and then return nil. Afterwards every Get misses and every write returns
+// ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.loads.close()
+	c.namespaces.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {
@@ -215,11 +241,13 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
+	err = errors.Join(err, c.awaitLeavers(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
 		c.persist.release()
 	}
-	return err
+	err = errors.Join(err, c.loads.await(ctx))
+	return errors.Join(err, c.awaitNotices(ctx))
 }
 
 // awaitBackground waits for the background goroutines. One that a disk holds up
@@ -295,7 +323,11 @@ type hooks struct {
 	hash func(key []byte) uint64
 	fs   pagefile.FS
 	seed uint64
-	step bool // generations are written on demand alone
+	slow time.Duration // when a step of writing is slow
+	step bool          // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	// source stands between the cache and its dumper.
+	source    func(dump.Source) dump.Source
+	checkRest time.Duration // in place of the constant
 }

@@ -11,6 +11,7 @@ type guard struct {
 	kind   guardKind
 	word   word
 	number uint64
+	flight *flight
 }
 
 type guardKind uint8
@@ -19,10 +20,8 @@ const (
 	unguarded guardKind = iota
 	ifAbsent            // there is nothing, or nothing that counts
 	ifSame              // it is still the record that was read
+	ifFlying            // the load that brought it was not overtaken
 )
-
-// gone reports whether the entry counts as absent at now.
-func (h header) gone(now int64) bool { return h.expired(now) }
 
 // passesLocked judges by what findLocked found.
 func (g *guard) passesLocked(s *shard, found bool, w word, h header) bool {
@@ -33,6 +32,8 @@ func (g *guard) passesLocked(s *shard, found bool, w word, h header) bool {
 		qu := &s.queues[w.queue()]
 		return found && (w^g.word)&^freqMask == 0 && w.within(qu.head, qu.tail) && // else Clear has begun
 			s.segmentAt(w.queue(), s.positionLocked(w)).number.Load() == g.number
+	case ifFlying:
+		return s.flightLocked(g.flight.hash, g.flight.key) == g.flight
 	}
 	return true
 }
@@ -56,15 +57,15 @@ type reading struct {
 // memoryOnly reports whether no file may have the entry.
 func (r *reading) memoryOnly() bool { return r.found && r.guard.word.queue() >= fileQueues }
 
-// look is Get without counting hits and misses; use says whether it is a use of
-// the entry.
-func (s *shard) look(dst, key []byte, hash uint64, use bool) reading {
+// look is Get without counting hits and misses, also for what expired less than
+// past ms ago. use, if it is not nil, makes it a use of the entry on these terms.
+func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) reading {
 	for {
 		r, o := s.find(key, hash)
-		value := dst
-		if o == hit && r.head.gone(s.cache.now()) {
-			if use {
-				s.stats.expired.Add(1)
+		value, now := dst, s.cache.now()
+		if o == hit && r.head.gone(now-past) {
+			if use != nil {
+				s.stats.passOver(r.head)
 			}
 			o = miss
 		} else if o == hit {
@@ -74,11 +75,14 @@ func (s *shard) look(dst, key []byte, hash uint64, use bool) reading {
 		}
 		switch o {
 		case hit:
-			if use {
+			if use != nil {
 				r.use()
+				if r.head.slides() {
+					use.slide(s, &r, now)
+				}
 			}
 			runtime.KeepAlive(s) // it keeps the memory
-			return reading{value, r.head, guard{ifSame, r.w, r.number}, true}
+			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, true}
 		case absent:
 			s.loadFor(key, hash)
 		case miss:
@@ -90,7 +94,7 @@ func (s *shard) look(dst, key []byte, hash uint64, use bool) reading {
 // look reads the entry of a key without counting.
 func (c *Cache) look(dst, key []byte) reading {
 	hash := c.hash.sum(key)
-	return c.shardOf(hash).look(dst, key, hash, false)
+	return c.shardOf(hash).look(dst, key, hash, nil, 0)
 }
 
 // lookAgain is look after a guard did not pass.

@@ -214,6 +214,6 @@ func (s *shard) splitLocked() bool {
 // putLocked is the one way a slot changes, but for eviction: stored, and written
 // to the journal. A MemoryOnly entry is 0 in the journal. // I5
 func (s *shard) putLocked(slot uint32, w word) {
-	s.index.store(slot, w)
+	s.storeLocked(slot, w)
 	s.journal.append(slot, w.onFile())
 }

@@ -28,6 +28,7 @@ type lazyShard struct {
 	places   func(place uint32) int64 // offset of a place in the page file
 	segments []loader.Segment         // those that Open found; not all need be restored
 	sources  []source                 // of each
+	partial  bool                     // some of what was written was not restored
 
 	// Guarded by the shard's mu.
 	marks   []uint64 // a bit a slot of the image's buckets

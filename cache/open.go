@@ -58,7 +58,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 }
 
 func newPersistence(dir string, o *Options) *persistence {
-	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
+	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{})}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
@@ -85,9 +85,6 @@ func (p *persistence) acquire(ctx context.Context, o *Options) error {
 		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
 	}
 	p.lock, p.network = a.lock, a.network
-	if p.network != "" {
-		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", p.network, "dir", p.dir)
-	}
 	return nil
 }
 
@@ -110,8 +107,9 @@ func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err e
 // load reads what the directory holds, for as long as ctx lasts.
 func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
 	type loaded struct {
-		res *loader.Result
-		err error
+		res   *loader.Result
+		sizes dump.Sizes
+		err   error
 	}
 	if p.lock != nil {
 		l, ok := within(ctx, func() (l loaded) {
@@ -120,6 +118,7 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 				Positional: o.Recovery.Positional || p.network != "",
 				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
 			})
+			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
 			if l.res != nil {
@@ -128,6 +127,7 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 			p.links.release()
 		})
 		if ok {
+			p.sizes = l.sizes
 			return l.res, l.err
 		}
 	}
@@ -170,8 +170,9 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.result, p.loadErr = p, res, loadErr
+	c.persist, p.notices, p.clock, p.result, p.loadErr = p, c.notices, &c.clock, res, loadErr
 	for _, s := range c.shards {
+		s.journal.clock = &c.clock
 		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
 	}
 	start := dump.Start{Opens: opens}
@@ -180,10 +181,11 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	}
 	p.describe(c, res)
 	if res != nil {
+		p.mapped = res.MappedBytes()
 		res.Shards = nil // the shards have what they need of it
 	}
 	if res != nil && !res.Foreign {
-		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
+		p.dumper = dump.New(p.config(c, o, geo), c.source(), start)
 	}
 	return c, nil
 }
@@ -206,7 +208,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
-		Image: res.Image, Chain: res.Chain,
+		Image: res.Image, Chain: res.Chain, Sizes: p.sizes,
 	}
 	if res.Record != nil {
 		c.opened = res.Record.Generation
@@ -216,8 +218,8 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 			start.Count += len(res.Shards[i].Segments)
 		}
 		start.Shards = c.recover(res)
-		start.Named = p.namedPlaces
 	}
+	start.Named = p.namedPlaces
 	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }
@@ -236,7 +238,7 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event,
+		Event: p.event, SlowAfter: o.hooks.slow,
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)
@@ -252,12 +254,13 @@ func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20
 
 // diskLimit is what the files take at most: pages three times over (the newest
 // generation, the one before and the one being written may share nothing), the
-// images and the newest blobs of what is kept and of one being written, the blobs
-// of the oldest since its image, the ring and the records.
+// images and the newest blobs of what is kept, of one being written, of one being
+// checked and of the last that was proved, the blobs of the oldest since its
+// image, the ring and the records.
 func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
 	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
 	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+1)*(image+blob) + 2<<20
+	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+3)*(image+blob) + 2<<20
 	if o.Durability.Weak > 0 {
 		disk += weakRing(o.MaxBytes)
 	}

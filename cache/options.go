@@ -31,14 +31,27 @@ type Options struct {
 	// opened cold.
 	Schema string
 
-	Freshness  Freshness  // expiry
+	Freshness  Freshness  // expiry, refresh, negative entries
 	Durability Durability // when and how generations are written
 	Recovery   Recovery   // how Open takes a generation up
 
 	// CloseTimeout bounds the final flush of Close. Default 10 s.
 	CloseTimeout time.Duration
+	// OnEvict is called after an entry left the cache, on a goroutine of the cache,
+	// never under a lock; key and value are copies, which may be kept. Whatever the
+	// Cause, the events of a key come in their order; a Set for which there was no
+	// room is one of CauseEvicted. Entries that Close ends, or that Open could not
+	// restore, or of which bytes were lost, make no call. 16,384 entries and 16 MiB
+	// wait at most, with large values in an eighth of the cache's memory; beyond,
+	// while OnEvict is slow or Clear is fast, they are dropped and counted:
+	// Stats.EvictDropped. It may call any method: Close then returns without the
+	// events that still wait, else it waits for them. Nil: no entry is copied.
+	OnEvict func(key, value []byte, why Cause)
+	// Events receives lifecycle events. Open copies it.
+	Events *Events
 	// Logger defaults to slog.Default(). Use slog.New(slog.DiscardHandler) to
-	// silence. Nothing is logged per operation.
+	// silence. Nothing is logged per operation, and everything on a goroutine of
+	// its own: one that blocks holds up Events, and Close to its timeout.
 	Logger *slog.Logger
 	// Name labels logs. Default: base name of dir.
 	Name string
@@ -46,11 +59,6 @@ type Options struct {
 	Clock func() time.Time
 
 	hooks hooks // for tests of this package
-}
-
-// Freshness says how long entries are served.
-type Freshness struct {
-	TTL time.Duration // 0: until evicted
 }
 
 // Durability says when generations are written.
@@ -108,6 +116,7 @@ func (o *Options) withDefaults() (Options, error) {
 	def(&d.Durability.Weak, 5*time.Millisecond)
 	def(&d.Durability.DirtyBytes, max(d.MaxBytes/16, 1<<20))
 	def(&d.Durability.Keep, 2)
+	def(&d.Freshness.Jitter, defaultJitter)
 	def(&d.Recovery.Budget, 100*time.Millisecond)
 	def(&d.Recovery.Timeout, 5*time.Second)
 	if d.Logger == nil {
@@ -143,6 +152,9 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	}
+	if err := o.Freshness.validate(); err != nil {
+		return err
 	}
 	return o.validateSigns()
 }

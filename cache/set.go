@@ -30,6 +30,16 @@ type EntryOptions struct {
 	// ErrConflict, also if nothing is there; 0: any. With IfAbsent it never is met.
 	IfStamp    uint64
 	MemoryOnly bool // never written to any file; gone after a restart
+
+	terms *terms // of a view with its own Freshness; nil: the cache's
+}
+
+// queue is where a new key goes.
+func (o *EntryOptions) queue() uint8 {
+	if o.MemoryOnly {
+		return memorySmall
+	}
+	return smallQueue
 }
 
 // SetEntry is Set with settings of the entry's own. ErrConflict, too, leaves what
@@ -46,7 +56,16 @@ type entry struct {
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
 
-	guard guard // of a conditional write
+	guard guard  // of a conditional write
+	value []byte // as it was given
+}
+
+// cause is why what it replaces leaves: absence replaces nothing.
+func (e *entry) cause() Cause {
+	if e.head.hidden() {
+		return CauseDeleted
+	}
+	return CauseReplaced
 }
 
 // list is the list of a large value's segments.
@@ -70,7 +89,9 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 	e, ok := c.prepare(key, value, o)
 	e.guard = g
-	return c.putOrForget(&e, ok)
+	stored := c.putOrForget(&e, ok)
+	c.tellLeavers()
+	return stored
 }
 
 // putOrForget stores a prepared entry. One for which there is no memory is
@@ -80,10 +101,19 @@ func (c *Cache) putOrForget(e *entry, ok bool) outcome {
 	if ok {
 		o = c.put(e)
 	}
-	if o == changed {
-		if o, _ = c.removeIf(e.key, e.guard); o != conflict {
-			c.shardOf(e.hash).stats.rejected.Add(1)
-		}
+	if o != changed {
+		return o
+	}
+	why := CauseEvicted
+	if e.head.hidden() {
+		why = CauseDeleted
+	}
+	if o, _ = c.removeIf(e.key, e.guard, why); o == conflict {
+		return conflict
+	}
+	c.shardOf(e.hash).stats.rejected.Add(1)
+	if c.leavers != nil && why == CauseEvicted {
+		c.leavers.refuse(e.key, e.value)
 	}
 	return o
 }
@@ -106,32 +136,21 @@ func (c *Cache) check(key, value []byte) error {
 // prepare makes the record's parts; a large value is copied into segments of its
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
-	now := c.now()
-	e = entry{hash: c.hash.sum(key), key: key, body: value}
-	if o.MemoryOnly {
-		e.q = memorySmall
-	}
+	now, t := c.now(), c.termsIn(o)
+	e = entry{hash: c.hash.sum(key), key: key, body: value, value: value, q: o.queue()}
 	var flags uint8
+	if o.TTL == 0 && t.slides != nil {
+		flags = flagSliding
+	}
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own); !ok {
 			return e, false
 		}
-		flags = flagLarge
+		flags |= flagLarge
 	}
-	e.head = makeHeader(len(key), len(value), flags, c.expiry(now, o.TTL), now)
+	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
 	return e, true
-}
-
-// expiry is the time, in ms of cache time, at which a ttl given now ends.
-func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
-	if ttl == 0 {
-		ttl = c.opts.Freshness.TTL
-	}
-	if ttl <= 0 {
-		return 0
-	}
-	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
 }
 
 // put stores a prepared entry, making room until it fits. It answers changed if
@@ -181,6 +200,9 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if e.guard.kind != unguarded && !e.guard.passesLocked(s, found, old, oldHead) {
 		return conflict, false
 	}
+	if len(s.flights) != 0 {
+		s.overtakeLocked(e.hash, e.key, &e.guard)
+	}
 	q := e.q
 	if found && q == old.queue()&^1 {
 		q = old.queue() // an overwrite of a key in main goes to main
@@ -201,7 +223,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
-		s.forgetLocked(old, oldHead)
+		s.forgetLocked(old, oldHead, e.cause())
 	} else {
 		s.growLocked(splitsPerSet)
 	}
@@ -259,6 +281,9 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 // dropBodyLocked gives up an entry that found no slot.
 func (s *shard) dropBodyLocked(e *entry) {
 	s.stats.rejected.Add(1)
+	if l := s.cache.leavers; l != nil && !e.head.hidden() {
+		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
+	}
 	s.cache.freeLarge(e.list(s.segmentSize))
 }
 
@@ -282,6 +307,9 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 			rec := s.recordAt(w.queue(), s.positionLocked(w))
 			h = readHeader(rec)
 			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+				if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
+					return slot, w, h, absent
+				}
 				return slot, w, h, hit
 			}
 		}
@@ -294,21 +322,23 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 
 // Delete removes key and reports whether it was present.
 func (c *Cache) Delete(key []byte) bool {
-	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
 
-func (c *Cache) remove(key []byte) bool {
-	_, live := c.removeIf(key, guard{})
+func (c *Cache) remove(key []byte, why Cause) bool {
+	_, live := c.removeIf(key, guard{}, why)
 	return live
 }
 
 // removeIf deletes key if the guard passes, else it answers conflict. live tells
 // whether something was there that counts.
-func (c *Cache) removeIf(key []byte, g guard) (o outcome, live bool) {
+func (c *Cache) removeIf(key []byte, g guard, why Cause) (o outcome, live bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
+	defer c.tellLeavers()
+	c.now() // for what the clock last told, under the lock
 	for {
-		o, h := s.removeLocking(key, hash, &g)
+		o, h := s.removeLocking(key, hash, &g, why)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
@@ -318,7 +348,7 @@ func (c *Cache) removeIf(key []byte, g guard) (o outcome, live bool) {
 }
 
 // removeLocking is the order of a write for a deletion.
-func (s *shard) removeLocking(key []byte, hash uint64, g *guard) (outcome, header) {
+func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (outcome, header) {
 	s.lock()
 	defer s.unlock()
 	slot, w, h, o := s.findLocked(key, hash)
@@ -328,8 +358,11 @@ func (s *shard) removeLocking(key []byte, hash uint64, g *guard) (outcome, heade
 		o = conflict
 	case o == hit:
 		s.putLocked(slot, 0)
-		s.forgetLocked(w, h)
+		s.forgetLocked(w, h, why)
 		s.stats.deletes.Add(1)
+	}
+	if len(s.flights) != 0 && (o == hit || o == miss) {
+		s.overtakeLocked(hash, key, g)
 	}
 	return o, h
 }

@@ -31,10 +31,8 @@ func (t *Typed[K, V]) settings(key K, v V, o EntryOptions) EntryOptions {
 	if o.TTL == 0 && t.o.TTL != nil {
 		o.TTL = t.o.TTL(key, v)
 	}
-	if o.TTL == 0 {
-		o.TTL = t.ttl
-	}
 	o.MemoryOnly = o.MemoryOnly || t.o.MemoryOnly
+	o.terms = t.terms
 	return o
 }
 
@@ -57,7 +55,7 @@ func (t *Typed[K, V]) SetMany(entries map[K]V) error {
 		}
 		ops = append(ops, BatchOp{stored, b[from:], t.settings(key, v, EntryOptions{}).TTL})
 	}
-	return t.c.batch(ops, t.o.MemoryOnly)
+	return t.c.batch(ops, EntryOptions{MemoryOnly: t.o.MemoryOnly, terms: t.terms})
 }
 
 // Delete removes key and reports whether it was present, in whatever form.
@@ -118,8 +116,11 @@ func (t *Typed[K, V]) compute(b *typedBuffer, key K, fn func(old V, found bool) 
 // leaves all others. It looks at every key of the Cache and deletes one by one, so
 // it takes time in proportion to both, stops nobody meanwhile, and is not one
 // step: what is written meanwhile may stay or go, and after a crash a part may be
-// back.
+// back. Loads that run are overtaken.
 func (t *Typed[K, V]) Clear() error {
+	for _, s := range t.c.shards {
+		s.overtakeAll(t.namespace)
+	}
 	t.c.walk(t.namespace, func(stored []byte) bool {
 		t.c.Delete(stored)
 		return true

@@ -11,12 +11,17 @@ import (
 // what fn returned. A value whose record would exceed half a segment, of 16 to
 // 256 KiB (see Options.MaxEntryBytes), does not lie in one piece: fn sees a copy.
 func (c *Cache) View(key []byte, fn func(value []byte) error) error {
+	return c.view(key, fn, &c.terms)
+}
+
+func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
 		r, o := s.find(key, hash)
-		if o == hit && r.head.expired(c.now()) {
-			s.stats.expired.Add(1)
+		now := c.now()
+		if o == hit && r.head.gone(now) {
+			s.stats.passOver(r.head)
 			o = miss
 		}
 		switch o {
@@ -28,9 +33,9 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 			return ErrNotFound
 		}
 		if r.head.large() {
-			return c.viewCopy(key, fn)
+			return c.viewCopy(key, fn, t)
 		}
-		if ok, err := s.viewPinned(&r, fn); ok {
+		if ok, err := s.viewPinned(&r, now, fn, t); ok {
 			return err
 		}
 	}
@@ -39,7 +44,7 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 // viewPinned pins, then rechecks the number; reclaim takes the number away, then
 // looks at the pins. One of the two sees the other, so a frame under fn is not
 // reused.
-func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err error) {
+func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error, t *terms) (ok bool, err error) {
 	pin := &s.frames.pins[r.frame]
 	pin.Add(1)
 	defer pin.Add(^uint32(0))
@@ -48,6 +53,9 @@ func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err er
 	}
 	s.stats.hits.Add(1)
 	r.use()
+	if r.head.slides() {
+		t.slide(s, r, now)
+	}
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
 	err = fn(r.rec[from:to:to])
@@ -55,8 +63,9 @@ func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err er
 	return true, err
 }
 
-func (c *Cache) viewCopy(key []byte, fn func(value []byte) error) error {
-	value, ok := c.Get(key)
+func (c *Cache) viewCopy(key []byte, fn func(value []byte) error, t *terms) error {
+	hash := c.hash.sum(key)
+	value, ok := c.shardOf(hash).get(nil, key, hash, t)
 	if !ok {
 		return ErrNotFound
 	}
@@ -76,7 +85,7 @@ func (c *Cache) GetMany(dst []byte, ends []int, keys [][]byte) ([]byte, []int) {
 		c.touch(hashes[:n])
 		for i, key := range keys[:n] {
 			var ok bool
-			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i]); ok {
+			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i], &c.terms); ok {
 				ends = append(ends, len(dst))
 			} else {
 				ends = append(ends, -1)
@@ -128,6 +137,9 @@ type EntryInfo struct {
 	// EntryOptions.IfStamp. Two writes of the same value within one step of the
 	// clock share a stamp.
 	Stamp uint64
+	// Stale: its time to live is over, and only GetOrLoad serves it, within
+	// Freshness.StaleFor.
+	Stale bool
 }
 
 // Has reports presence without counting as a use.
@@ -136,10 +148,11 @@ func (c *Cache) Has(key []byte) bool {
 	return ok
 }
 
-// Info is Has with what is known of the entry. It reads the whole value, for the
-// stamp.
+// Info is Has with what is known of the entry, also of one that is Stale. It reads
+// the whole value, for the stamp.
 func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
-	r := c.look(nil, key)
+	hash := c.hash.sum(key)
+	r := c.shardOf(hash).look(nil, key, hash, nil, c.terms.staleFor)
 	if !r.found {
 		return EntryInfo{}, false
 	}
@@ -147,7 +160,7 @@ func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 }
 
 func (c *Cache) info(key []byte, r *reading) EntryInfo {
-	e := EntryInfo{Size: len(key) + len(r.value), Stored: fromCacheTime(r.head.stored()), Stamp: c.stamp(r)}
+	e := EntryInfo{Size: len(key) + len(r.value), Stored: fromCacheTime(r.head.stored()), Stamp: c.stamp(r), Stale: r.head.expired(c.now())}
 	if r.head.expiry() != 0 {
 		e.Expires = fromCacheTime(r.head.expiry())
 	}
