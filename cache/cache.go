@@ -40,6 +40,9 @@ type Cache struct {
 	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
+	namespaces namespaces    // of typed views
+	undecoded  atomic.Uint64 // see Stats
+
 	// batches is held for reading while a batch runs, and for writing to advance
 	// the epoch. It is taken before any shard's lock.
 	batches sync.RWMutex
@@ -164,7 +167,7 @@ func (c *Cache) start() {
 	}
 	if c.slides != nil {
 		c.running.Add(1)
-		go c.slideAll()
+		go c.slideAll(c.slides)
 	}
 }
 
@@ -230,6 +233,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	c.loads.close()
+	c.namespaces.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {

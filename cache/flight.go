@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,19 @@ func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 		delete(s.flights, hash)
 	} else {
 		s.flights[hash] = first
+	}
+}
+
+// overtakeAll takes the flights of all keys with that prefix out of the table.
+func (s *shard) overtakeAll(prefix []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hash, f := range s.flights {
+		for ; f != nil; f = f.next {
+			if bytes.HasPrefix(f.key, prefix) {
+				s.dropFlightLocked(hash, f.key)
+			}
+		}
 	}
 }
 

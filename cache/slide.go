@@ -33,13 +33,13 @@ func (t *terms) slide(s *shard, r *ref, now int64) {
 }
 
 // slideAll does what hits ask for.
-func (c *Cache) slideAll() {
+func (c *Cache) slideAll(slides chan slide) {
 	defer c.running.Done()
 	for {
 		select {
 		case <-c.stop:
 			return
-		case a := <-c.slides:
+		case a := <-slides:
 			a.s.slide(&a, c.now())
 		}
 	}
