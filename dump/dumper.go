@@ -106,6 +106,9 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool)}
 	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
+	if named := start.Named; named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
+	}
 	if start.Record != nil && !start.NewLineage {
 		d.lineage = start.Record.Lineage
 	}
@@ -122,9 +125,6 @@ func New(cfg Config, src Source, start Start) *Dumper {
 func (d *Dumper) restore(s *Start) {
 	d.start = s
 	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record, s.Count)
-	if named := s.Named; named != nil {
-		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
-	}
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State

@@ -12,6 +12,8 @@ import (
 // and makes it the base. If that fails the record is in limbo: it may be durable
 // or not, so what it names is kept, and it is written again, under the next
 // number, before anything else. // I8
+//
+// A reader may find it and hold its lease, in limbo or not: see settle.
 func (g *generation) writeRecord() error {
 	g.record = g.newRecord()
 	return g.tryRecord()
@@ -122,10 +124,16 @@ func (d *Dumper) restate(clean bool, keep int) error {
 
 // settle gives a record in limbo another chance under the next number: all that
 // it names is durable, and the record that failed may be on disk or not. // I8
+//
+// Somebody may have found it and read it under its own number, which no record
+// will retain: it counts as dropped, so that its lease is asked for. // I11
 func (d *Dumper) settle() error {
 	g := d.limbo
 	if g == nil {
 		return nil
+	}
+	if len(d.history.pinned) < pagefile.RingSlots { // a disk that fails for hours tries often
+		d.history.drop(g.record)
 	}
 	g.number = d.takeNumber()
 	g.record = d.renumbered(g.record, g.number, d.cfg.Keep)
