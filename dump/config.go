@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/embercache/ember/pagefile"
@@ -36,6 +37,12 @@ type Config struct {
 	Keep         int           // durable generations kept, 2 to 8
 	Budget       time.Duration // worst-case time to serve again; default 100 ms
 	PendingBytes int64         // journals kept for the next durable generation; default 64 MiB
+
+	// MaxAge is what the next process will accept, 0: any age. A record that tells
+	// how the cache was closed is not left with a time that is long past.
+	MaxAge time.Duration
+	// Obsolete are files in Dir that are removed once a generation is complete.
+	Obsolete []string
 
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
@@ -95,6 +102,14 @@ type Event struct {
 	Bytes      int64 // written to all files
 	Took       time.Duration
 	Err        error // nil: the generation is durable; of a scrub: the first damage
+}
+
+// obsolete are the paths of Obsolete.
+func (c *Config) obsolete() (paths []string) {
+	for _, name := range c.Obsolete {
+		paths = append(paths, filepath.Join(c.Dir, name))
+	}
+	return paths
 }
 
 func (c *Config) event(e Event) {

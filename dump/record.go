@@ -101,6 +101,9 @@ func (d *Dumper) renumbered(r *pagefile.Record, number uint64, keep int) *pagefi
 	next.Generation = number
 	next.Parent = d.parent()
 	next.Opens = d.opens
+	if d.severed && r.Lineage != d.lineage {
+		next.Lineage, next.Weak = d.lineage, pagefile.WeakPos{}
+	}
 	next.Retained = d.history.retain(&next, keep, d.held)
 	return &next
 }
@@ -113,7 +116,10 @@ func (d *Dumper) restate(clean bool, keep int) error {
 	g := &generation{d: d, number: d.takeNumber(), clean: clean, started: d.cfg.Now()}
 	g.record = d.renumbered(old, g.number, keep)
 	g.record.Clean = clean
-	g.weak = old.Weak
+	if clean && !d.mend {
+		g.record.Wall = g.started.UnixNano() // Close: the state was still the same
+	}
+	g.weak = g.record.Weak
 	g.ring, g.ringEnd = d.baseRing, d.baseRingEnd
 	return d.run([]step{
 		{"restate record", g.tryRecord},
