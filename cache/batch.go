@@ -11,8 +11,8 @@ type BatchOp struct {
 // Batch applies several writes so that a generation holds all of them or none.
 // Readers may see them one by one. An error means that nothing was applied.
 func (c *Cache) Batch(ops []BatchOp) error {
-	if c.closed.Load() {
-		return ErrClosed
+	if err := c.refuses(); err != nil {
+		return err
 	}
 	for _, op := range ops {
 		if err := c.check(op.Key, op.Value); err != nil {

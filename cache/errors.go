@@ -18,6 +18,9 @@ var (
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")
+	// ErrReadOnly is returned for a write to a cache that was opened with
+	// Options.ReadOnly or Recovery.Generation, and while Recovery.Validate runs.
+	ErrReadOnly = errors.New("cache: read-only")
 )
 
 // Errors that arise in the files; the values are those of the packages below.

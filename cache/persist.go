@@ -20,14 +20,20 @@ import (
 type persistence struct {
 	dir     string
 	fs      pagefile.FS
-	lock    io.Closer // nil: the disk did not answer
+	lock    io.Closer // nil: the disk did not answer, or nothing is written
+	began   time.Time // when the lock was asked for that was had
 	schema  string
 	network string // type of the network file system, if it is on one
 	log     *slog.Logger
 	result  *loader.Result // nil: the disk did not answer
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
-	stale   error // every copy of the newest record was lost
+	stale   error // every copy of the newest record was lost, or it was refused
+	trial   *trial
+	start   dump.Start        // of dumper
+	geo     pagefile.Geometry // of the directory
+
+	answered bool // the disk did, when the lock was asked for
 
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
@@ -40,12 +46,8 @@ type persistence struct {
 	noted  bool      // failing for long has been logged
 }
 
-// begin starts what runs in the background.
-func (p *persistence) begin(c *Cache) {
-	p.logRecovered()
-	if p.dumper != nil {
-		p.dumper.Start()
-	}
+// prefetch brings in what was left on file, in the background.
+func (p *persistence) prefetch(c *Cache) {
 	if c.opts.hooks.lazily {
 		return
 	}
@@ -56,6 +58,37 @@ func (p *persistence) begin(c *Cache) {
 	}()
 }
 
+// begin says what was recovered, and has generations written from now on.
+func (p *persistence) begin(ctx context.Context, c *Cache) {
+	p.logRecovered()
+	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
+		return
+	}
+	p.dumper = dump.New(p.config(c), cutter{c}, p.start)
+	p.start = dump.Start{}
+	p.settle(ctx, &c.opts)
+	p.dumper.Start()
+}
+
+// settle waits until the files say what must not be forgotten if the process is
+// killed right after Open: that it went back, and that it runs. If they cannot say
+// so it goes on, as for any generation that fails.
+func (p *persistence) settle(ctx context.Context, o *Options) {
+	if !p.rolledBack() && o.Recovery.Unclean != UncleanDiscard {
+		return
+	}
+	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	defer cancel()
+	if err := p.dumper.Begin(limit); err != nil {
+		p.log.Warn("a kill now would bring back what was there before Open", "event", "not_begun", "err", err)
+	}
+}
+
+// rolledBack reports whether something older than the newest was taken up.
+func (p *persistence) rolledBack() bool {
+	return len(p.trial.refused) > 0 && p.result != nil && p.result.Record != nil
+}
+
 // health is why nothing is persisted, or the dumper's word.
 func (p *persistence) health() error {
 	switch {
@@ -63,6 +96,8 @@ func (p *persistence) health() error {
 		return cmp.Or(p.dumper.Health(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
+	case !p.result.Foreign: // a reader
+		return p.stale
 	}
 	return fmt.Errorf("cache: %s was written by a newer build; nothing is written: %w", p.dir, p.result.Reason)
 }
@@ -157,6 +192,7 @@ func (p *persistence) note(e dump.Event) (since time.Time, noted bool) {
 // persistStats adds what the dumper counts. Without files all of it is 0.
 func (c *Cache) persistStats(st *Stats) {
 	if c.persist == nil || c.persist.dumper == nil {
+		st.Generation = c.opened
 		return
 	}
 	d := c.persist.dumper.Stats()

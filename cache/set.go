@@ -7,7 +7,7 @@ import (
 )
 
 // Set stores value under key with the default time to live. It copies both. An
-// error (ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was. An
+// error (ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. An
 // entry for which there is no room, because Views pin it, is forgotten, the old
 // one with it: Stats.Rejected counts those. Set never waits for a disk, but for
 // the first touch of a page after Open.
@@ -69,6 +69,8 @@ func (c *Cache) check(key, value []byte) error {
 	switch {
 	case c.closed.Load():
 		return ErrClosed
+	case c.mode.Load() != modeWrite:
+		return ErrReadOnly
 	case len(key) == 0 || len(key) > maxKey:
 		return fmt.Errorf("%w: %d bytes, a key has 1 to %d", ErrKeySize, len(key), maxKey)
 	case headerSize+len(key) > c.segmentSize/2:
@@ -260,9 +262,10 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 	return 0, 0, h, miss
 }
 
-// Delete removes key and reports whether it was present.
+// Delete removes key and reports whether it was present. It is false where nothing
+// can be written.
 func (c *Cache) Delete(key []byte) bool {
-	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+	return c.refuses() == nil && len(key) > 0 && len(key) <= maxKey && c.remove(key)
 }
 
 func (c *Cache) remove(key []byte) bool {
