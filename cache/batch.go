@@ -28,7 +28,7 @@ func (c *Cache) Batch(ops []BatchOp) error {
 		if op.Value == nil {
 			c.remove(op.Key)
 		} else {
-			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL})
+			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
 		}
 	}
 	return nil

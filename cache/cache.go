@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -30,6 +31,8 @@ type Cache struct {
 	log         *slog.Logger
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
+	terms       terms  // of Options.Freshness
+	slides      chan slide
 
 	clock   clock
 	numbers numberSource
@@ -37,6 +40,7 @@ type Cache struct {
 	mode    atomic.Uint32 // see readonly.go
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
+	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	// batches is held for reading while a batch runs, and for writing to advance
@@ -71,6 +75,10 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
+	if o.Freshness.Sliding {
+		c.slides = make(chan slide, slidesWaiting)
+	}
+	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
@@ -147,6 +155,10 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	if c.slides != nil {
+		c.running.Add(1)
+		go c.slideAll()
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -181,9 +193,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 
 // Health is nil while the cache persists normally, else why it does not:
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
-// not answer, files of a newer build; or, until the cache is closed, that what was
-// opened may be stale. The cache serves in every case. A reader has nothing to
-// persist.
+// not answer, files of a newer build; what the self-check has found (see
+// Stats.LastVerified); or, until the cache is closed, that what was opened may be
+// stale. The cache serves in every case. A reader has nothing to persist.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -199,10 +211,12 @@ func (c *Cache) Close() error {
 }
 
 // Shutdown stops background work, writes a last generation, waits for running
-// Views and releases the directory. If ctx ends first it returns an error that
-// wraps ctx.Err(), and the previous generation stays the newest. Close and
-// Shutdown may be called again and then return nil. Afterwards every Get misses
-// and every write returns ErrClosed.
+// Views, releases the directory and waits for running loads, whose results are not
+// stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
+// last generation is complete, the previous one stays the newest, and loads that
+// still run have their contexts cancelled. Close and Shutdown may be called again
+// and then return nil. Afterwards every Get misses and every write returns
+// ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.mode.Load() == modeValidate {
 		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
@@ -210,6 +224,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.loads.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {
@@ -221,7 +236,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.persist != nil {
 		c.persist.release()
 	}
-	return err
+	return errors.Join(err, c.loads.await(ctx))
 }
 
 // awaitBackground waits for the background goroutines. One that a disk holds up
@@ -300,4 +315,7 @@ type hooks struct {
 	step bool // generations are written on demand alone
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	// source stands between the cache and its dumper.
+	source    func(dump.Source) dump.Source
+	checkRest time.Duration // in place of the constant
 }

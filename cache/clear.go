@@ -30,6 +30,7 @@ func (s *shard) clear() {
 func (s *shard) passAll() (heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
+	s.flights = nil // all are overtaken
 	for q := range s.queues {
 		s.sealLocked(uint8(q))
 		qu := &s.queues[q]
@@ -45,7 +46,7 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 	s.sweep(func(slot uint32, w word) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {
-			s.index.store(slot, 0) // head says it, not the journal
+			s.storeLocked(slot, 0) // head says it, not the journal
 			s.clearedLocked(w, heads[q])
 		}
 	})

@@ -9,7 +9,8 @@ import (
 
 // Errors that callers of a method meet. Test with errors.Is.
 var (
-	// ErrNotFound is what View returns on a miss.
+	// ErrNotFound is what View returns on a miss. A load returns it for a key that
+	// does not exist; see Freshness.NegativeTTL.
 	ErrNotFound = errors.New("cache: not found")
 	// ErrClosed is returned by methods called after Close or Shutdown.
 	ErrClosed = errors.New("cache: closed")
@@ -21,6 +22,8 @@ var (
 	// ErrReadOnly is returned for a write to a cache that was opened with
 	// Options.ReadOnly or Recovery.Generation, and while Recovery.Validate runs.
 	ErrReadOnly = errors.New("cache: read-only")
+	// ErrConflict is returned by SetEntry where IfAbsent or IfStamp is not met.
+	ErrConflict = errors.New("cache: condition not met")
 )
 
 // Errors that arise in the files; the values are those of the packages below.

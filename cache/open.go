@@ -169,6 +169,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		}
 		start.Shards = c.recover(res)
 	}
+	start.Named = p.namedPlaces
 	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }
@@ -207,12 +208,13 @@ func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20
 
 // diskLimit is what the files take at most: pages three times over (the newest
 // generation, the one before and the one being written may share nothing), the
-// images and the newest blobs of what is kept and of one being written, the blobs
-// of the oldest since its image, the ring and the records.
+// images and the newest blobs of what is kept, of one being written, of one being
+// checked and of the last that was proved, the blobs of the oldest since its
+// image, the ring and the records.
 func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
 	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
 	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+1)*(image+blob) + 2<<20
+	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+3)*(image+blob) + 2<<20
 	if o.Durability.Weak > 0 {
 		disk += weakRing(o.MaxBytes)
 	}

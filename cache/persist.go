@@ -38,12 +38,17 @@ type persistence struct {
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
 
+	checks   checks
 	verified chan struct{} // closed when everything is in memory and verified
 
 	mu     sync.Mutex
 	report RecoveryReport
 	failed time.Time // since when dumps fail; zero: they do not
-	noted  bool      // failing for long has been logged
+	damage error     // of the last generation that was checked
+	// differs is why a generation that was checked was not what memory held, for
+	// the life of the process.
+	differs error
+	noted   bool // failing for long has been logged
 }
 
 // prefetch brings in what was left on file, in the background.
@@ -64,10 +69,14 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
-	p.dumper = dump.New(p.config(c), cutter{c}, p.start)
+	p.dumper = dump.New(p.config(c), c.source(), p.start)
 	p.start = dump.Start{}
 	p.settle(ctx, &c.opts)
 	p.dumper.Start()
+	if !c.opts.hooks.step && !c.opts.hooks.lazily {
+		c.running.Add(1)
+		go c.checkLoop()
+	}
 }
 
 // settle waits until the files say what must not be forgotten if the process is
@@ -93,7 +102,7 @@ func (p *persistence) rolledBack() bool {
 func (p *persistence) health() error {
 	switch {
 	case p.dumper != nil:
-		return cmp.Or(p.dumper.Health(), p.stale)
+		return cmp.Or(p.dumper.Health(), p.checkHealth(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
 	case !p.result.Foreign: // a reader
@@ -204,6 +213,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
+	st.LastVerified = c.persist.checks.verified.Load()
 }
 
 // damaged notes bytes that could not be proved.

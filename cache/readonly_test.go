@@ -103,6 +103,7 @@ func wantReadOnly(t *testing.T, c *Cache) {
 		"SetWithTTL": func() error { return c.SetWithTTL(worldKey(1), []byte("x"), -1) },
 		"SetEntry":   func() error { return c.SetEntry(worldKey(1), []byte("x"), EntryOptions{MemoryOnly: true}) },
 		"Batch":      func() error { return c.Batch([]BatchOp{{Key: worldKey(1)}}) },
+		"Compute":    func() error { return c.Compute(worldKey(1), func([]byte, bool) ([]byte, Op) { return nil, OpDelete }) },
 		"no Batch":   func() error { return c.Batch(nil) },
 		"Clear":      c.Clear,
 		"Flush":      func() error { _, err := c.Flush(context.Background()); return err },
@@ -113,6 +114,12 @@ func wantReadOnly(t *testing.T, c *Cache) {
 	}
 	if c.Delete(worldKey(1)) {
 		t.Error("Delete: got true")
+	}
+	for _, result := range []error{nil, ErrNotFound} { // given to who asks, and not stored
+		_, err := c.GetOrLoad(context.Background(), []byte("loaded"), func(context.Context) ([]byte, error) { return []byte("v"), result })
+		if !errors.Is(err, result) || c.Has([]byte("loaded")) {
+			t.Errorf("GetOrLoad: got %v, want %v, and nothing stored: %v", err, result, c.Has([]byte("loaded")))
+		}
 	}
 }
 

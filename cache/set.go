@@ -22,11 +22,28 @@ func (c *Cache) SetWithTTL(key, value []byte, ttl time.Duration) error {
 
 // EntryOptions are per-entry settings for SetEntry.
 type EntryOptions struct {
-	TTL        time.Duration // 0: default, negative: none
-	MemoryOnly bool          // never written to any file; gone after a restart
+	TTL time.Duration // 0: default, negative: none
+	// IfAbsent stores only if the key is not there, else ErrConflict. What has
+	// expired is not there.
+	IfAbsent bool
+	// IfStamp stores only over the value of this EntryInfo.Stamp, else
+	// ErrConflict, also if nothing is there; 0: any. With IfAbsent it never is met.
+	IfStamp    uint64
+	MemoryOnly bool // never written to any file; gone after a restart
+
+	terms *terms // of a view with its own Freshness; nil: the cache's
 }
 
-// SetEntry is Set with settings of the entry's own.
+// queue is where a new key goes.
+func (o *EntryOptions) queue() uint8 {
+	if o.MemoryOnly {
+		return memorySmall
+	}
+	return smallQueue
+}
+
+// SetEntry is Set with settings of the entry's own. ErrConflict, too, leaves what
+// was stored as it was.
 func (c *Cache) SetEntry(key, value []byte, o EntryOptions) error {
 	return c.set(key, value, o)
 }
@@ -38,6 +55,8 @@ type entry struct {
 	body []byte // value, or the list of a large one's segments
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
+
+	guard guard // of a conditional write
 }
 
 // list is the list of a large value's segments.
@@ -50,18 +69,33 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 	if err := c.check(key, value); err != nil {
 		return err
 	}
-	c.store(key, value, o)
+	if o.IfAbsent || o.IfStamp != 0 {
+		return c.setIf(key, value, o)
+	}
+	c.store(key, value, o, guard{})
 	return nil
 }
 
-// store stores what was checked. An entry for which there is no memory is
-// forgotten, and what was stored is outdated then.
-func (c *Cache) store(key, value []byte, o EntryOptions) {
+// store stores what was checked, or answers conflict.
+func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 	e, ok := c.prepare(key, value, o)
-	if !ok || !c.put(&e) {
-		c.remove(key)
-		c.shardOf(e.hash).stats.rejected.Add(1)
+	e.guard = g
+	return c.putOrForget(&e, ok)
+}
+
+// putOrForget stores a prepared entry. One for which there is no memory is
+// forgotten, and what was stored is outdated then.
+func (c *Cache) putOrForget(e *entry, ok bool) outcome {
+	o := changed
+	if ok {
+		o = c.put(e)
 	}
+	if o == changed {
+		if o, _ = c.removeIf(e.key, e.guard); o != conflict {
+			c.shardOf(e.hash).stats.rejected.Add(1)
+		}
+	}
+	return o
 }
 
 // check refuses what cannot be stored.
@@ -84,37 +118,27 @@ func (c *Cache) check(key, value []byte) error {
 // prepare makes the record's parts; a large value is copied into segments of its
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
-	now := c.now()
-	e = entry{hash: c.hash.sum(key), key: key, body: value}
-	if o.MemoryOnly {
-		e.q = memorySmall
-	}
+	now, t := c.now(), c.termsIn(o)
+	e = entry{hash: c.hash.sum(key), key: key, body: value, q: o.queue()}
 	var flags uint8
+	if o.TTL == 0 && t.slides != nil {
+		flags = flagSliding
+	}
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own); !ok {
 			return e, false
 		}
-		flags = flagLarge
+		flags |= flagLarge
 	}
-	e.head = makeHeader(len(key), len(value), flags, c.expiry(now, o.TTL), now)
+	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
 	return e, true
 }
 
-// expiry is the time, in ms of cache time, at which a ttl given now ends.
-func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
-	if ttl == 0 {
-		ttl = c.opts.Freshness.TTL
-	}
-	if ttl <= 0 {
-		return 0
-	}
-	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
-}
-
-// put stores a prepared entry, making room until it fits; false if cleaning
-// everything does not help.
-func (c *Cache) put(e *entry) bool {
+// put stores a prepared entry, making room until it fits. It answers changed if
+// cleaning everything does not help, conflict if the guard does not pass; what a
+// large value took is given back then.
+func (c *Cache) put(e *entry) outcome {
 	s := c.shardOf(e.hash)
 	for tries := 0; ; tries++ {
 		s.lock()
@@ -127,21 +151,25 @@ func (c *Cache) put(e *entry) bool {
 		case changed:
 			if tries >= c.mostTries() {
 				c.freeLarge(e.list(c.segmentSize))
-				return false
+				return changed
 			}
 			c.makeRoom(s, tries)
 			continue
+		case conflict:
+			c.freeLarge(e.list(c.segmentSize))
+			return conflict
 		}
 		if crossed {
 			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
 		}
-		return true
+		return hit
 	}
 }
 
 // setLocked is the order of a write: reserve, copy, publish the slot, append to
-// the journal. absent asks for pages, changed for room; nothing has happened
-// then. crossed is true now and then: the caller owes some cleaning.
+// the journal. absent asks for pages, changed for room, conflict is a guard that
+// does not pass; nothing has happened then. crossed is true now and then: the
+// caller owes some cleaning.
 func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
 		return hit, false
@@ -151,6 +179,12 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		return absent, false
 	}
 	found := o == hit
+	if e.guard.kind != unguarded && !e.guard.passesLocked(s, found, old, oldHead) {
+		return conflict, false
+	}
+	if len(s.flights) != 0 {
+		s.overtakeLocked(e.hash, e.key, &e.guard)
+	}
 	q := e.q
 	if found && q == old.queue()&^1 {
 		q = old.queue() // an overwrite of a key in main goes to main
@@ -269,21 +303,41 @@ func (c *Cache) Delete(key []byte) bool {
 }
 
 func (c *Cache) remove(key []byte) bool {
+	_, live := c.removeIf(key, guard{})
+	return live
+}
+
+// removeIf deletes key if the guard passes, else it answers conflict. live tells
+// whether something was there that counts.
+func (c *Cache) removeIf(key []byte, g guard) (o outcome, live bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		s.lock()
-		slot, w, h, o := s.findLocked(key, hash)
-		if o == hit {
-			s.putLocked(slot, 0)
-			s.forgetLocked(w, h)
-			s.stats.deletes.Add(1)
-		}
-		s.unlock()
+		o, h := s.removeLocking(key, hash, &g)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
 		}
-		return o == hit && !h.expired(c.now())
+		return o, o == hit && !h.gone(c.now())
 	}
+}
+
+// removeLocking is the order of a write for a deletion.
+func (s *shard) removeLocking(key []byte, hash uint64, g *guard) (outcome, header) {
+	s.lock()
+	defer s.unlock()
+	slot, w, h, o := s.findLocked(key, hash)
+	switch {
+	case o == absent:
+	case !g.passesLocked(s, o == hit, w, h):
+		o = conflict
+	case o == hit:
+		s.putLocked(slot, 0)
+		s.forgetLocked(w, h)
+		s.stats.deletes.Add(1)
+	}
+	if len(s.flights) != 0 && (o == hit || o == miss) {
+		s.overtakeLocked(hash, key, g)
+	}
+	return o, h
 }

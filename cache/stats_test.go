@@ -9,7 +9,7 @@ import (
 // of them.
 func TestSubKnowsEveryField(t *testing.T) {
 	gauges := map[string]bool{"Entries": true, "Bytes": true, "MaxBytes": true, "ResidentBytes": true, "DirtyBytes": true,
-		"Generation": true, "LastFlush": true, "PredictedRecovery": true}
+		"Generation": true, "LastVerified": true, "LastFlush": true, "PredictedRecovery": true}
 	var s, before Stats
 	set := func(st *Stats, n int) {
 		v := reflect.ValueOf(st).Elem()

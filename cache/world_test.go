@@ -260,6 +260,9 @@ func (w *world) flush() {
 		w.did("generation %d: %v", g, err)
 		return err == nil
 	})
+	if err := checked(w.c); err != nil {
+		w.fatalf("%v", err)
+	}
 }
 
 // fail has one operation of the next Flush fail, in one of the ways that disks

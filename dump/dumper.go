@@ -20,6 +20,7 @@ type Dumper struct {
 	opens, lineage uint64
 
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
+	doubt     atomic.Bool   // see Mend
 	quit      chan struct{} // closed by Close
 	done      chan struct{} // closed when no file is touched any more
 	kick      chan struct{} // wakes the durable loop
@@ -35,6 +36,9 @@ type Dumper struct {
 	health   health
 	stats    Stats
 	linked   int64 // bytes of links since the newest durable cut, when last looked at
+	newest   *Note // of the newest durable generation; nil: not of this process
+	holds    []*Hold
+	keepTo   uint64 // generations up to this one are not retired; 0: none
 
 	// cutMu orders cuts and links. No lock is taken while it is held but mu.
 	cutMu   sync.Mutex
@@ -118,6 +122,9 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	}
 	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
+	if named := start.Named; named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
+	}
 	if start.Record != nil {
 		d.restore(&start)
 	}
@@ -191,6 +198,7 @@ func (d *Dumper) adopt(g *generation) {
 	d.cutMu.Unlock()
 	d.history.commit()
 	d.baseRing, d.baseRingEnd = g.ring, g.ringEnd
+	d.noteNewest(g)
 	if g.cut == nil {
 		return // restated: the same cut
 	}
@@ -249,6 +257,9 @@ func (d *Dumper) retire() error {
 // held asks whether somebody reads a generation. When nobody can tell, somebody
 // does.
 func (d *Dumper) held(generation uint64) bool {
+	if d.kept(generation) {
+		return true
+	}
 	held, err := d.lease.Held(generation)
 	return held || err != nil
 }

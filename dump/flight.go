@@ -90,14 +90,8 @@ func (d *Dumper) generate(o order) (uint64, error) {
 	case retryFull(err):
 		d.needFull = true
 		generation, err = d.attempt(o)
-	case errors.Is(err, errNoPlace) && d.history.spare():
-		// Without a place, generations beyond two go first, and those that were
-		// being read when somebody last asked. Their tables were among those that
-		// were asked when places first ran out: what they alone named is free. // I11
-		if err = d.restate(false, minKeep); err == nil {
-			d.home.quarantined = d.home.named != nil
-			generation, err = d.attempt(o)
-		}
+	case errors.Is(err, errNoPlace):
+		generation, err = d.makeRoom(o, err)
 	}
 	d.setHealth(err)
 	d.setWeakHealth(d.chainDown())
@@ -107,10 +101,36 @@ func (d *Dumper) generate(o order) (uint64, error) {
 	return 0, err
 }
 
+// makeRoom tries again after places ran out. What this process holds for itself
+// goes first; then generations beyond two, and those that were being read when
+// somebody last asked. // I11
+func (d *Dumper) makeRoom(o order, err error) (uint64, error) {
+	var generation uint64
+	if d.breakHolds() {
+		generation, err = d.without(o, d.cfg.Keep)
+	}
+	if errors.Is(err, errNoPlace) && d.history.spare() {
+		generation, err = d.without(o, minKeep)
+	}
+	return generation, err
+}
+
+// without writes a generation once no more than keep others are retained. Tables
+// were asked when places first ran out, those of what went now among them: what
+// they alone named is free.
+func (d *Dumper) without(o order, keep int) (uint64, error) {
+	if err := d.restate(false, keep); err != nil {
+		return 0, err
+	}
+	d.home.quarantined = d.home.named != nil
+	return d.attempt(o)
+}
+
 // attempt writes one durable generation, or none if nothing changed.
 func (d *Dumper) attempt(o order) (uint64, error) {
 	err := d.run([]step{
 		{"open files", d.prepare},
+		{"take doubts", d.takeDoubt},
 		{"settle the record in limbo", d.settle},
 		{"mend the mirror", d.mendMirror},
 	})
@@ -123,7 +143,7 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 		}
 	}
 	if !o.write {
-		return d.newest(), nil
+		return d.newestNumber(), nil
 	}
 	g := d.begin(o)
 	if g == nil {
@@ -155,8 +175,8 @@ func (d *Dumper) mendMirror() error {
 	return nil
 }
 
-// newest is the number of the newest generation, 0 if there is none.
-func (d *Dumper) newest() uint64 {
+// newestNumber is the number of the newest generation, 0 if there is none.
+func (d *Dumper) newestNumber() uint64 {
 	if d.base.record == nil {
 		return 0
 	}
@@ -193,6 +213,7 @@ func (d *Dumper) Close(ctx context.Context) error {
 	}
 	d.closed = true
 	d.mu.Unlock()
+	d.breakHolds()
 	close(d.quit)
 	err := d.land(ctx)
 	if ctx.Done() == nil {

@@ -19,6 +19,7 @@ type generation struct {
 	held   []*Cut // to be released
 	begun  *Cut   // divides the journals from the image; of a light one it is cut
 	cut    *Cut   // what the generation contains
+	note   *Note
 	stock  stock
 	births []births
 
@@ -111,6 +112,7 @@ func (g *generation) takeCut() error {
 func (g *generation) takeLocked(c *Cut) {
 	ch := &g.d.chain
 	g.cut, g.stock, g.births = c, g.d.pending.takeStock(), g.d.pending.takeBirths()
+	g.note = newNote(c)
 	if g.ring = ch.ring; g.ring != nil {
 		g.ringEnd = g.ring.next
 	}

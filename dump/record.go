@@ -16,6 +16,7 @@ import (
 // A reader may find it and hold its lease, in limbo or not: see settle.
 func (g *generation) writeRecord() error {
 	g.record = g.newRecord()
+	g.note.LeftOut = len(g.d.home.leftOut)+g.d.home.missed > 0
 	return g.tryRecord()
 }
 
