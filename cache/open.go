@@ -13,12 +13,14 @@ import (
 
 // Open opens or creates the cache in dir. ctx bounds opening only.
 //
-// A directory that cannot be used as it is (other Schema, damage, a newer format)
-// is opened cold, not refused; Recovery tells why, and the generation that was
-// there stays until a new one is complete. Open fails only for bad Options, a dir
-// that cannot be used, or a lock (ErrLocked, as a *LockError that names the
-// holder); it has changed nothing then, but may have made a folder that was
-// missing. Files that are not ours are left alone.
+// A directory that cannot be used as it is (other Schema, damage, too old, an
+// unclean end where that counts, a file named RESET in it, a newer format) is opened
+// cold, not refused; Recovery tells why, and the generation that was there stays
+// until a new one is complete. Then a file named RESET is removed. Open fails only
+// for bad Options, a dir that cannot be used, a Recovery.Generation that cannot be
+// had, or a lock (ErrLocked, as a *LockError that names the holder); it has changed
+// nothing then, but may have made a folder that was missing. Files that are not ours
+// are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults()
 	if err != nil {

@@ -45,8 +45,9 @@ type Options struct {
 	// changes nothing in the directory: it needs no lock, works beside a live owner,
 	// who keeps that generation's files until the reader is closed or ends, and on a
 	// file system that is read-only. It does not follow the owner. Writes return
-	// ErrReadOnly and Delete returns false. A directory that does not exist is an
-	// error, one without a generation is opened cold.
+	// ErrReadOnly and Delete returns false; what GetOrLoad loads it returns, and does
+	// not store. A directory that does not exist is an error, one without a
+	// generation is opened cold.
 	ReadOnly bool
 	// CloseTimeout bounds the final flush of Close. Default 10 s.
 	CloseTimeout time.Duration

@@ -103,14 +103,14 @@ func (c *Cache) check(key, value []byte) error {
 	switch {
 	case c.closed.Load():
 		return ErrClosed
-	case c.mode.Load() != modeWrite:
-		return ErrReadOnly
 	case len(key) == 0 || len(key) > maxKey:
 		return fmt.Errorf("%w: %d bytes, a key has 1 to %d", ErrKeySize, len(key), maxKey)
 	case headerSize+len(key) > c.segmentSize/2:
 		return fmt.Errorf("%w: a key of %d bytes needs segments of over %d; raise Options.MaxBytes or lower Shards", ErrTooLarge, len(key), c.segmentSize)
 	case len(key)+len(value) > c.maxEntry:
 		return fmt.Errorf("%w: key and value have %d bytes, the most is %d: see Options.MaxEntryBytes", ErrTooLarge, len(key)+len(value), c.maxEntry)
+	case c.mode.Load() != modeWrite:
+		return ErrReadOnly
 	}
 	return nil
 }
