@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -81,6 +82,9 @@ func (c *Cache) checkLoop() {
 // reports what it finds. rate is in bytes a second, 0: no bound.
 func (c *Cache) selfCheck(rate int64) error {
 	p := c.persist
+	if p == nil || p.dumper == nil {
+		return nothingNew
+	}
 	p.checks.mu.Lock()
 	defer p.checks.mu.Unlock()
 	hold := p.dumper.HoldNewest()
@@ -127,7 +131,8 @@ func (p *persistence) checkFailed(generation uint64, err error) {
 		p.damage = err
 	}
 	p.mu.Unlock()
-	p.log.Error("a generation does not give back what memory held", "event", "self_check", "generation", generation, "err", err)
+	p.notices.say(slog.LevelError, "a generation does not give back what memory held", "self_check", "generation", generation, "err", err)
+	p.notices.corruption(err)
 }
 
 // checkPassed tells of a generation that was proved. Damage that was found before
@@ -137,7 +142,7 @@ func (p *persistence) checkPassed(generation uint64) {
 	p.mu.Lock()
 	p.damage = nil
 	p.mu.Unlock()
-	p.log.Debug("verified", "event", "verified", "generation", generation)
+	p.notices.say(slog.LevelDebug, "verified", "verified", "generation", generation)
 }
 
 // checkHealth is what the self-check has found and is not mended.
@@ -156,7 +161,7 @@ type check struct {
 	note  *dump.Note
 	res   *loader.Result
 	pages io.ReaderAt // of the page file, past the page cache if that can be
-	path  string      // of it
+	path  string      // of it; the directory's before it is open
 	pace  pace
 
 	queue, value pageBuffer // a segment of a queue, one of a large value
@@ -183,14 +188,14 @@ func (c *Cache) checkGeneration(note *dump.Note, rate int64) error {
 	res, err := loader.Load(ctx, loader.Options{
 		FS: p.fs, Dir: p.dir, Schema: p.schema, Generation: note.Generation, Durable: true, Positional: true, Workers: 1,
 	})
+	k := &check{c: c, note: note, res: res, path: p.dir, pace: pace{rate: rate, stop: c.stop}}
 	if err != nil && ctx.Err() != nil {
 		return stopped
 	}
 	if err != nil {
-		return err
+		return k.lost(0, "it cannot be read", err)
 	}
 	defer res.Close()
-	k := &check{c: c, note: note, res: res, pages: res.Pages, pace: pace{rate: rate, stop: c.stop}}
 	if err := k.usable(); err != nil {
 		return err
 	}
@@ -224,7 +229,7 @@ func (k *check) open() (done func()) {
 		b.bytes = pagefile.AlignedPages(geo.PagesPerSegment())
 		b.sums = make([]uint64, geo.PagesPerSegment())
 	}
-	k.mem = make([]byte, pageSize)
+	k.mem, k.pages = make([]byte, pageSize), k.res.Pages
 	file, err := k.c.persist.fs.OpenDirect(k.path)
 	if err != nil {
 		return func() {}

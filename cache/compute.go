@@ -54,7 +54,7 @@ func (c *Cache) change(key, value []byte, op Op, o EntryOptions, r *reading) (ou
 		if err := c.refuses(); err != nil {
 			return miss, err
 		}
-		done, _ := c.removeIf(key, r.guard)
+		done, _ := c.removeIf(key, r.guard, CauseDeleted)
 		return done, nil
 	}
 	return miss, fmt.Errorf("cache: Compute: Op is %d; see Op", op)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -188,6 +189,7 @@ func (p *loadPanic) Unwrap() error {
 // logged, once: the others get it as an error.
 func (c *Cache) land(w *crew) {
 	w.cancel(nil)
+	defer c.tellLeavers()
 	failed := false
 	for _, f := range w.flights {
 		failed = c.landOne(f) || failed
@@ -199,7 +201,7 @@ func (c *Cache) land(w *crew) {
 		c.loads.background.Add(-1)
 	}
 	if w.crash != nil && !w.owner.CompareAndSwap(ownerWaits, ownerGets) {
-		c.log.Error("a load panicked, and nobody waits for it", "cache", c.opts.Name, "event", "load_panicked", "err", w.crash)
+		c.notices.say(slog.LevelError, "a load panicked, and nobody waits for it", "load_panicked", "err", w.crash)
 	}
 	for _, f := range w.flights {
 		close(f.done)
@@ -241,7 +243,7 @@ func (c *Cache) storeResult(f *flight) {
 		return
 	}
 	c.shardOf(f.hash).stats.rejected.Add(1)
-	c.removeIf(f.key, g)
+	c.removeIf(f.key, g, CauseReplaced)
 }
 
 // storeAbsence keeps for NegativeTTL that the key does not exist. What was stored
@@ -250,7 +252,7 @@ func (c *Cache) storeAbsence(f *flight) {
 	t, now := f.crew.terms, c.now()
 	e := entry{hash: f.hash, key: f.key, q: f.crew.o.queue(), guard: guard{kind: ifFlying, flight: f}}
 	if t.negativeTTL == 0 {
-		c.removeIf(f.key, e.guard)
+		c.removeIf(f.key, e.guard, CauseDeleted)
 		return
 	}
 	e.head = makeHeader(len(f.key), 0, flagAbsent, t.expiry(now, f.hash, t.negativeTTL), now)

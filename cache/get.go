@@ -227,7 +227,7 @@ func (s *shard) lose(r *ref) {
 // loseEntryLocked drops an entry of whose own segments one is gone.
 func (s *shard) loseEntryLocked(slot uint32, w word, h header) {
 	s.putLocked(slot, 0)
-	s.forgetLocked(w, h) // what is left of them
+	s.buryLocked(w, h) // what is left of them
 	s.stats.corrupt.Add(1)
 	s.stats.dropped.Add(1)
 }

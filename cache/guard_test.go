@@ -110,7 +110,7 @@ func TestAGuardPassesForOneRecordAlone(t *testing.T) {
 		"no guard, over nothing": {none, guard{}, miss},
 		"absent over nothing":    {none, guard{kind: ifAbsent}, miss},
 	} {
-		if got, _ := c.removeIf(tt.key, tt.guard); got != tt.want {
+		if got, _ := c.removeIf(tt.key, tt.guard, CauseDeleted); got != tt.want {
 			t.Errorf("%s: outcome %d of removing, want %d", name, got, tt.want)
 		}
 		if got := c.store(tt.key, []byte("w"), EntryOptions{}, tt.guard); (got == conflict) != (tt.want == conflict) {
@@ -208,7 +208,7 @@ func TestNothingOutlivesAClear(t *testing.T) {
 	if got := c.store(key, []byte("made of old"), EntryOptions{}, r.guard); got != conflict {
 		t.Errorf("a write over what Clear has passed: outcome %d, want conflict", got)
 	}
-	if got, _ := c.removeIf(key, r.guard); got != conflict {
+	if got, _ := c.removeIf(key, r.guard, CauseDeleted); got != conflict {
 		t.Errorf("a removal of what Clear has passed: outcome %d, want conflict", got)
 	}
 	s.sweepCleared(heads, tails)

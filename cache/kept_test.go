@@ -3,7 +3,9 @@ package cache
 import (
 	"context"
 	"errors"
+	"math/rand"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,24 +163,53 @@ func TestHoldsGiveWay(t *testing.T) {
 	}
 }
 
-// TestChecksRunInTheBackground: beside a cache that writes all the time, and end with
-// it.
+// TestChecksRunInTheBackground: beside writers that turn the cache over and
+// generations without a pause, and end with it.
 func TestChecksRunInTheBackground(t *testing.T) {
 	r := newCheckRig(t, func(o *Options) {
 		o.hooks.step, o.hooks.checkRest = false, time.Millisecond
 		o.Durability.Interval, o.Durability.Weak = 5*time.Millisecond, time.Millisecond
 	})
-	for last := range 3 {
-		r.work(200)
-		g := r.flush(false)
+	t.Logf("seed %d (set with -seed)", *seedFlag)
+	for round := range 4 {
+		var writers sync.WaitGroup
+		for w := range 2 {
+			writers.Go(func() { churn(t, r.c, 2*round+w) })
+		}
+		writers.Wait()
+		r.work(10)
+		g := r.flush(round%2 == 1)
 		soon(t, "the generation is verified", func() bool { return r.c.Stats().LastVerified >= g })
-		if err := r.c.Health(); err != nil {
-			t.Fatalf("round %d: %v", last, err)
+		if err := r.c.persist.checkHealth(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	mustClose(t, r.c)
 	if left := r.fs.OpenHandles(); len(left) != 0 {
 		t.Errorf("files left open: %v", left)
+	}
+}
+
+// churn writes values of all sizes, and clears now and then.
+func churn(t *testing.T, c *Cache, writer int) {
+	rng := rand.New(rand.NewSource(*seedFlag + int64(writer)))
+	for i := range 1500 {
+		n := rng.Intn(2000)
+		if rng.Intn(40) == 0 {
+			n = rng.Intn(100 << 10)
+		}
+		key := testKey(rng.Intn(2000))
+		err := c.Set(key, testValue(i, n))
+		switch rng.Intn(1000) {
+		case 0:
+			err = c.Clear()
+		case 1, 2, 3, 4, 5, 6, 7:
+			c.Delete(key)
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
 	}
 }
 

@@ -396,6 +396,7 @@ func TestPanicOfALoadWhoseCallerLeft(t *testing.T) {
 	if g := <-b; g.panic != nil || g.err == nil || !strings.Contains(g.err.Error(), "panicked: lost") {
 		t.Errorf("who stayed: %v, panic %v", g.err, g.panic)
 	}
+	mustClose(t, c)
 	text := log.String()
 	if strings.Count(text, "event=load_panicked") != 1 || !strings.Contains(text, "cache=users") || !strings.Contains(text, "cache.boom(") {
 		t.Errorf("the log: %s", text)

@@ -81,9 +81,6 @@ func (p *persistence) tryAcquire(ctx context.Context, o *Options) error {
 		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
 	}
 	p.lock, p.network, p.answered = a.lock, a.network, ok
-	if p.network != "" {
-		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", p.network, "dir", p.dir)
-	}
 	return nil
 }
 

@@ -22,6 +22,10 @@ func TestStoppedHolder(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("the child is in status %v, %v", status, err)
+	}
 	end() // it will close when it goes on
 	o := patient(4 << 20)
 	o.LockTimeout = 100 * time.Millisecond

@@ -37,7 +37,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 }
 
 func newPersistence(dir string, o *Options) *persistence {
-	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
+	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{})}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
@@ -47,12 +47,14 @@ func newPersistence(dir string, o *Options) *persistence {
 // load reads what the directory holds, for as long as ctx lasts.
 func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.Result, error) {
 	type loaded struct {
-		res *loader.Result
-		err error
+		res   *loader.Result
+		sizes dump.Sizes
+		err   error
 	}
 	if p.answered {
 		l, ok := within(ctx, func() (l loaded) {
 			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t))
+			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
 			if l.res != nil {
@@ -61,6 +63,7 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 			p.links.release()
 		})
 		if ok {
+			p.sizes = l.sizes
 			return l.res, l.err
 		}
 	}
@@ -124,11 +127,12 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.loadErr, p.geo = p, loadErr, geo
+	c.persist, p.notices, p.clock, p.loadErr, p.geo = p, c.notices, &c.clock, loadErr, geo
 	if o.readOnly() {
 		c.mode.Store(modeRead)
 	}
 	for _, s := range c.shards {
+		s.journal.clock = &c.clock
 		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
 	}
 	p.start = dump.Start{Opens: opens}
@@ -137,6 +141,7 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	}
 	p.describe(c, res)
 	if res != nil {
+		p.mapped = res.MappedBytes()
 		res.Shards = nil // the shards have what they need of it
 	}
 	return c, nil
@@ -160,7 +165,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
-		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces,
+		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
 	}
 	if res.Record != nil {
 		c.opened = res.Record.Generation
@@ -191,7 +196,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+		Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}

@@ -24,7 +24,7 @@ type persistence struct {
 	began   time.Time // when the lock was asked for that was had
 	schema  string
 	network string // type of the network file system, if it is on one
-	log     *slog.Logger
+	notices *notices
 	result  *loader.Result // nil: the disk did not answer
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
@@ -41,14 +41,18 @@ type persistence struct {
 	checks   checks
 	verified chan struct{} // closed when everything is in memory and verified
 
+	clock              *clock
+	flushTime, durable tally
+	mapped             int64      // bytes of files, until release
+	sizes              dump.Sizes // of the files that Open found
+
 	mu     sync.Mutex
 	report RecoveryReport
-	failed time.Time // since when dumps fail; zero: they do not
-	damage error     // of the last generation that was checked
+	outage outage
+	damage error // of the last generation that was checked
 	// differs is why a generation that was checked was not what memory held, for
 	// the life of the process.
 	differs error
-	noted   bool // failing for long has been logged
 }
 
 // prefetch brings in what was left on file, in the background.
@@ -65,7 +69,13 @@ func (p *persistence) prefetch(c *Cache) {
 
 // begin says what was recovered, and has generations written from now on.
 func (p *persistence) begin(ctx context.Context, c *Cache) {
-	p.logRecovered()
+	if p.network != "" {
+		p.notices.say(slog.LevelWarn, "network file system: files are read by position and locks may not hold", "network", "type", p.network, "dir", p.dir)
+	}
+	p.mu.Lock()
+	r := p.report
+	p.mu.Unlock()
+	p.notices.recovered(r)
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
@@ -89,7 +99,7 @@ func (p *persistence) settle(ctx context.Context, o *Options) {
 	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
 	defer cancel()
 	if err := p.dumper.Begin(limit); err != nil {
-		p.log.Warn("a kill now would bring back what was there before Open", "event", "not_begun", "err", err)
+		p.notices.say(slog.LevelWarn, "a kill now would bring back what was there before Open", "not_begun", "err", err)
 	}
 }
 
@@ -127,7 +137,7 @@ func (p *persistence) close(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("cache: close: last generation: %w", err)
 	}
-	p.log.Info("closed", "event", "closed", "generation", p.dumper.Stats().Generation, "err", err)
+	p.closed(err)
 	return err
 }
 
@@ -155,52 +165,16 @@ func (p *persistence) abandon() {
 	}
 }
 
-// event hears of every generation; only what a person should know is logged.
-func (p *persistence) event(e dump.Event) {
-	if e.Kind == dump.Scrub {
-		p.log.Warn("pages on the disk are damaged; they are written again elsewhere", "event", "scrub", "pages", e.Pages, "err", e.Err)
-		return
-	}
-	since, noted := p.note(e)
-	if e.Err == nil {
-		if !since.IsZero() {
-			p.log.Info("flushing again", "event", "flush_resumed", "generation", e.Generation)
-		}
-		p.log.Debug("flushed", "event", "flushed", "generation", e.Generation, "kind", e.Kind, "pages", e.Pages, "bytes", e.Bytes, "took", e.Took)
-		return
-	}
-	if e.Kind == dump.Weak {
-		p.log.Debug("weak generations paused", "event", "weak_paused", "err", e.Err)
-		return
-	}
-	if since.IsZero() {
-		p.log.Warn("flush failed; serving goes on", "event", "flush_failed", "err", e.Err)
-	} else if !noted && time.Since(since) > time.Minute {
-		p.log.Error("flushes have failed for a minute", "event", "flush_failing", "since", since, "err", e.Err)
-	}
-}
-
-// note keeps since when dumps fail, and returns what was known before. A logger
-// is the user's code, and is not called under mu.
-func (p *persistence) note(e dump.Event) (since time.Time, noted bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	since, noted = p.failed, p.noted
-	switch {
-	case e.Err == nil:
-		p.failed, p.noted = time.Time{}, false
-	case e.Kind == dump.Weak:
-	case since.IsZero():
-		p.failed = time.Now()
-	case time.Since(since) > time.Minute:
-		p.noted = true
-	}
-	return since, noted
-}
-
 // persistStats adds what the dumper counts. Without files all of it is 0.
 func (c *Cache) persistStats(st *Stats) {
-	if c.persist == nil || c.persist.dumper == nil {
+	if c.persist == nil {
+		return
+	}
+	st.FlushTime, st.DurableLag = c.persist.flushTime.histogram(), c.persist.durable.histogram()
+	if !c.closed.Load() {
+		st.MappedBytes = c.persist.mapped
+	}
+	if c.persist.dumper == nil {
 		st.Generation = c.opened
 		return
 	}
@@ -213,20 +187,8 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
+	st.OnDisk = d.OnDisk
 	st.LastVerified = c.persist.checks.verified.Load()
-}
-
-// damaged notes bytes that could not be proved.
-func (p *persistence) damaged(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.report.PagesDropped++
-	if p.report.Outcome == OutcomeWarm {
-		p.report.Outcome = OutcomePartial
-	}
-	if p.report.Reason == nil {
-		p.report.Reason = err
-	}
 }
 
 func randomWord() uint64 {

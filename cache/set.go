@@ -56,7 +56,16 @@ type entry struct {
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
 
-	guard guard // of a conditional write
+	guard guard  // of a conditional write
+	value []byte // as it was given
+}
+
+// cause is why what it replaces leaves: absence replaces nothing.
+func (e *entry) cause() Cause {
+	if e.head.hidden() {
+		return CauseDeleted
+	}
+	return CauseReplaced
 }
 
 // list is the list of a large value's segments.
@@ -80,7 +89,9 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 	e, ok := c.prepare(key, value, o)
 	e.guard = g
-	return c.putOrForget(&e, ok)
+	stored := c.putOrForget(&e, ok)
+	c.tellLeavers()
+	return stored
 }
 
 // putOrForget stores a prepared entry. One for which there is no memory is
@@ -90,10 +101,19 @@ func (c *Cache) putOrForget(e *entry, ok bool) outcome {
 	if ok {
 		o = c.put(e)
 	}
-	if o == changed {
-		if o, _ = c.removeIf(e.key, e.guard); o != conflict {
-			c.shardOf(e.hash).stats.rejected.Add(1)
-		}
+	if o != changed {
+		return o
+	}
+	why := CauseEvicted
+	if e.head.hidden() {
+		why = CauseDeleted
+	}
+	if o, _ = c.removeIf(e.key, e.guard, why); o == conflict {
+		return conflict
+	}
+	c.shardOf(e.hash).stats.rejected.Add(1)
+	if c.leavers != nil && why == CauseEvicted {
+		c.leavers.refuse(e.key, e.value)
 	}
 	return o
 }
@@ -119,7 +139,7 @@ func (c *Cache) check(key, value []byte) error {
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 	now, t := c.now(), c.termsIn(o)
-	e = entry{hash: c.hash.sum(key), key: key, body: value, q: o.queue()}
+	e = entry{hash: c.hash.sum(key), key: key, body: value, value: value, q: o.queue()}
 	var flags uint8
 	if o.TTL == 0 && t.slides != nil {
 		flags = flagSliding
@@ -205,7 +225,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
-		s.forgetLocked(old, oldHead)
+		s.forgetLocked(old, oldHead, e.cause())
 	} else {
 		s.growLocked(splitsPerSet)
 	}
@@ -263,6 +283,9 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 // dropBodyLocked gives up an entry that found no slot.
 func (s *shard) dropBodyLocked(e *entry) {
 	s.stats.rejected.Add(1)
+	if l := s.cache.leavers; l != nil && !e.head.hidden() {
+		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
+	}
 	s.cache.freeLarge(e.list(s.segmentSize))
 }
 
@@ -286,6 +309,9 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 			rec := s.recordAt(w.queue(), s.positionLocked(w))
 			h = readHeader(rec)
 			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+				if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
+					return slot, w, h, absent
+				}
 				return slot, w, h, hit
 			}
 		}
@@ -299,21 +325,23 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 // Delete removes key and reports whether it was present. It is false where nothing
 // can be written.
 func (c *Cache) Delete(key []byte) bool {
-	return c.refuses() == nil && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+	return c.refuses() == nil && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
 
-func (c *Cache) remove(key []byte) bool {
-	_, live := c.removeIf(key, guard{})
+func (c *Cache) remove(key []byte, why Cause) bool {
+	_, live := c.removeIf(key, guard{}, why)
 	return live
 }
 
 // removeIf deletes key if the guard passes, else it answers conflict. live tells
 // whether something was there that counts.
-func (c *Cache) removeIf(key []byte, g guard) (o outcome, live bool) {
+func (c *Cache) removeIf(key []byte, g guard, why Cause) (o outcome, live bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
+	defer c.tellLeavers()
+	c.now() // for what the clock last told, under the lock
 	for {
-		o, h := s.removeLocking(key, hash, &g)
+		o, h := s.removeLocking(key, hash, &g, why)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
@@ -323,7 +351,7 @@ func (c *Cache) removeIf(key []byte, g guard) (o outcome, live bool) {
 }
 
 // removeLocking is the order of a write for a deletion.
-func (s *shard) removeLocking(key []byte, hash uint64, g *guard) (outcome, header) {
+func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (outcome, header) {
 	s.lock()
 	defer s.unlock()
 	slot, w, h, o := s.findLocked(key, hash)
@@ -333,7 +361,7 @@ func (s *shard) removeLocking(key []byte, hash uint64, g *guard) (outcome, heade
 		o = conflict
 	case o == hit:
 		s.putLocked(slot, 0)
-		s.forgetLocked(w, h)
+		s.forgetLocked(w, h, why)
 		s.stats.deletes.Add(1)
 	}
 	if len(s.flights) != 0 && (o == hit || o == miss) {

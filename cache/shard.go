@@ -133,9 +133,18 @@ func (s *shard) recountLocked() {
 	s.live.Store(live + memoryLive)
 }
 
-// forgetLocked ends a live entry whose slot the caller clears or overwrites: the
-// gauges, and the segments of a large value. // I13
-func (s *shard) forgetLocked(w word, h header) {
+// forgetLocked ends a live entry whose slot the caller clears or overwrites, and
+// notes why for OnEvict.
+func (s *shard) forgetLocked(w word, h header, why Cause) {
+	if s.cache.leavers != nil {
+		s.leaveLocked(w.queue(), s.positionLocked(w), h, why)
+	}
+	s.buryLocked(w, h)
+}
+
+// buryLocked is forgetLocked for what nobody is told of: the gauges, and the
+// segments of a large value. // I13
+func (s *shard) buryLocked(w word, h header) {
 	s.dropLocked(w.queue(), h.size(s.segmentSize))
 	if h.large() {
 		s.retireLargeLocked(w, h)

@@ -149,10 +149,14 @@ func (c *Cache) discard() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.opts.CloseTimeout)
 	defer cancel()
 	c.closed.Store(true)
+	c.loads.close()
 	close(c.stop)
 	_ = c.awaitBackground(ctx)
 	c.retireAll()
+	_ = c.awaitLeavers(ctx)
 	_ = c.awaitViews(ctx)
+	_ = c.loads.await(ctx)
+	_ = c.awaitNotices(ctx)
 }
 
 // again is for the next trial, under the same lock. What a cache that was refused

@@ -83,7 +83,9 @@ func drop(c *Cache) {
 	close(c.stop)
 	c.running.Wait()
 	c.retireAll()
+	_ = c.awaitLeavers(context.Background())
 	_ = c.awaitViews(context.Background())
+	_ = c.awaitNotices(context.Background())
 	c.persist.abandon()
 }
 

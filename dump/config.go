@@ -15,6 +15,7 @@ const (
 	defaultPending = 64 << 20
 	minRing        = 64 << 10
 
+	defaultSlow       = time.Second
 	defaultScrubPause = time.Second
 )
 
@@ -44,10 +45,11 @@ type Config struct {
 	// Obsolete are files in Dir that are removed once a generation is complete.
 	Obsolete []string
 
+	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
 	Now   func() time.Time // default time.Now
-	Event func(Event)      // may be nil; called by the goroutine that wrote
+	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }
 
 func (c Config) withDefaults() Config {
@@ -64,6 +66,9 @@ func (c Config) withDefaults() Config {
 	if c.PendingBytes <= 0 {
 		c.PendingBytes = defaultPending
 	}
+	if c.SlowAfter <= 0 {
+		c.SlowAfter = defaultSlow
+	}
 	if c.ScrubPause == 0 {
 		c.ScrubPause = defaultScrubPause
 	}
@@ -78,42 +83,10 @@ func (c Config) withDefaults() Config {
 // before, and in the one being written.
 func (c *Config) maxPlaces() uint32 { return uint32(3*c.Frames + 64) }
 
-// A Kind tells generations apart.
-type Kind uint8
-
-// The kinds of generations.
-const (
-	Weak  Kind = iota // a link of the weak chain
-	Light             // durable, on the image in force
-	Full              // durable, with a new image
-	Scrub             // no generation: pages on the disk were compared
-)
-
-var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full", Scrub: "scrub"}
-
-func (k Kind) String() string { return kindNames[k] }
-
-// An Event tells of a durable generation that was written or failed, of weak
-// generations that paused or failed, and of a scrub that found damage.
-type Event struct {
-	Generation uint64 // number of the link if Kind is Weak
-	Kind       Kind
-	Pages      int   // that went home; of a scrub: that were damaged
-	Bytes      int64 // written to all files
-	Took       time.Duration
-	Err        error // nil: the generation is durable; of a scrub: the first damage
-}
-
 // obsolete are the paths of Obsolete.
 func (c *Config) obsolete() (paths []string) {
 	for _, name := range c.Obsolete {
 		paths = append(paths, filepath.Join(c.Dir, name))
 	}
 	return paths
-}
-
-func (c *Config) event(e Event) {
-	if c.Event != nil {
-		c.Event(e)
-	}
 }

@@ -111,7 +111,10 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if start.Opens == 0 {
 		d.opens = start.LastOpens + 1
 	}
-	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool), obsolete: cfg.obsolete()}
+	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool), sizes: start.Sizes, obsolete: cfg.obsolete()}
+	if d.files.sizes == nil {
+		d.files.sizes = make(Sizes)
+	}
 	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
 	if named := start.Named; named != nil {
@@ -120,6 +123,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if start.Record != nil && !start.NewLineage {
 		d.lineage = start.Record.Lineage
 	}
+	d.stats.OnDisk = d.onDisk()
 	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
 	if named := start.Named; named != nil {
@@ -291,7 +295,9 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	d.pending.add(c)
 	d.watch.update(d, c)
 	d.look() // a disk that hangs shows what waits for it
+	slow := d.watchStep("write weak generation", true)
 	d.chain.add(c, anchor)
+	slow()
 	d.look()
 	return c
 }

@@ -93,8 +93,7 @@ func (d *Dumper) generate(o order) (uint64, error) {
 	case errors.Is(err, errNoPlace):
 		generation, err = d.makeRoom(o, err)
 	}
-	d.setHealth(err)
-	d.setWeakHealth(d.chainDown())
+	d.outcome(err)
 	if d.base.record != nil && generation == d.base.record.Generation {
 		return generation, nil // durable, even if its mirror failed
 	}
@@ -128,6 +127,7 @@ func (d *Dumper) without(o order, keep int) (uint64, error) {
 
 // attempt writes one durable generation, or none if nothing changed.
 func (d *Dumper) attempt(o order) (uint64, error) {
+	started := d.cfg.Now()
 	err := d.run([]step{
 		{"open files", d.prepare},
 		{"take doubts", d.takeDoubt},
@@ -135,6 +135,7 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 		{"mend the mirror", d.mendMirror},
 	})
 	if err != nil {
+		d.fail(started, err)
 		return 0, err
 	}
 	if o.begin && d.base.record != nil && d.base.record.Clean {
@@ -149,6 +150,7 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 	if g == nil {
 		return d.affirm(o)
 	}
+	d.cfg.event(Event{Kind: Begun, Generation: g.number, Pages: g.about})
 	err = g.write()
 	g.release()
 	durable := d.base.record == g.record && g.record != nil
@@ -192,7 +194,11 @@ func (d *Dumper) affirm(o order) (uint64, error) {
 	if d.base.mirrored && (r.Clean || !o.clean) && !aged {
 		return r.Generation, nil
 	}
+	started := d.cfg.Now()
 	err := d.restate(o.clean || r.Clean, d.cfg.Keep)
+	if err != nil {
+		d.fail(started, err)
+	}
 	return d.base.record.Generation, err
 }
 

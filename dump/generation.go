@@ -32,6 +32,7 @@ type generation struct {
 	blob      pagefile.Extent
 	record    *pagefile.Record
 
+	about int // pages that it may bring home
 	pages int
 	bytes Bytes
 }
@@ -43,12 +44,15 @@ type step struct {
 	do   func() error
 }
 
+// stepCut may wait for a Batch; the disk's part of it is watched by itself.
+const stepCut = "cut"
+
 // write writes a generation. Its order is the promise: nothing is named before
 // it is durable, and nothing is believed before the record is. // I2
 func (g *generation) write() error {
 	return g.d.run([]step{
 		{"write image", g.writeImage}, // complete before the cut
-		{"cut", g.takeCut},
+		{stepCut, g.takeCut},
 		{"bring the table up to date", g.sweep},
 		{"write pages", g.writePages},
 		{"sync pages", g.syncPages},
@@ -80,6 +84,7 @@ func (d *Dumper) begin(o order) *generation {
 		g.takeLocked(c)
 	}
 	g.number = d.takeNumber()
+	g.about = d.home.set.Len() + int((d.watch.set+pagefile.PageSize-1)/pagefile.PageSize)
 	return g
 }
 
@@ -247,8 +252,13 @@ func (d *Dumper) run(steps []step) error {
 			return err
 		}
 		done := d.during(s.name)
+		slow := func() {}
+		if s.name != stepCut {
+			slow = d.watchStep(s.name, false)
+		}
 		err := s.do()
 		done()
+		slow()
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
