@@ -138,9 +138,6 @@ const patience = 4
 func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	p := c.pressure()
 	steps := c.steps()
-	if tries == patience && c.leavers != nil {
-		c.leavers.shed()
-	}
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	p.need, p.force = 0, tries >= patience
 	if tries%4 == 3 {
