@@ -79,9 +79,12 @@ func (c *Cache) help(n int, tight *shard, q uint8) {
 		}
 		owed -= max(p.shard.clean(p), cleanBytes)
 	}
+	p := c.pressure()
+	if !p.due {
+		return
+	}
 	c.wakeCleaner()
-	for n > 0 {
-		p := c.pressure()
+	for ; n > 0; p = c.pressure() {
 		if p.need -= c.opts.MaxBytes - c.most; p.need <= 0 {
 			return
 		}

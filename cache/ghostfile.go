@@ -72,7 +72,7 @@ func (s *shard) adoptGhosts(from *pagefile.Ghosts) {
 	if len(g.table) == 0 {
 		g.table, g.window = from.Words, from.Window
 	} else {
-		g.older, g.left = from.Words, from.Window
+		g.older, g.left = from.Words, from.Window+1
 	}
 	g.size()
 }

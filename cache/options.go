@@ -256,7 +256,8 @@ func (o *Options) entryLimit(g geometry) int {
 
 // Footprint says what a configuration costs at most: resident memory and disk,
 // in bytes, in a new directory; an older one keeps its shape. Memory is the
-// frames, the index at its largest, the journals and the tables; the page cache's
+// frames, which are some more than MaxBytes, the index and the ghosts of what was
+// evicted, both at their largest, the journals and the tables; the page cache's
 // copy of the files comes on top while the kernel likes. Disk is
 // the page file at its limit, images and blobs, the weak ring and the records;
 // what another Schema or damage left stays beside it for two generations more.
