@@ -157,13 +157,13 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	opens := uint64(1)
 	switch {
 	case res == nil:
-		geo = newGeometry(o, g)
+		geo = newGeometry(o, g, res)
 	case res.Record != nil:
 		geo = res.Record.Geometry
 		g = geometry{shards: geo.Shards, segmentSize: geo.SegmentSize, baseBuckets: geo.BaseBuckets}
 		opens = res.LastOpens + 1
 	default:
-		geo = newGeometry(o, g)
+		geo = newGeometry(o, g, res)
 		opens = res.LastOpens + 1
 	}
 	c, err := newCache(o, g, geo.Seed, opens)
@@ -222,11 +222,17 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 	return start
 }
 
-func newGeometry(o *Options, g geometry) pagefile.Geometry {
-	return pagefile.Geometry{
+// newGeometry is that of a directory that begins, or begins again: then it stays
+// the directory that it was, so that its weak ring is known as its own.
+func newGeometry(o *Options, g geometry, res *loader.Result) pagefile.Geometry {
+	geo := pagefile.Geometry{
 		Shards: g.shards, SegmentSize: g.segmentSize, BaseBuckets: g.baseBuckets,
 		Seed: o.seed(), DirID: randomWord(),
 	}
+	if res != nil && len(res.Retained) > 0 {
+		geo.DirID = res.Retained[len(res.Retained)-1].Geometry.DirID
+	}
+	return geo
 }
 
 // config translates Options for the dumper.
