@@ -293,6 +293,8 @@ type hooks struct {
 	fs   pagefile.FS
 	seed uint64
 	step bool // generations are written on demand alone
+	// segments: a conversion ends after so many, as if its time were over; 0: never.
+	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
 }

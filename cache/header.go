@@ -60,6 +60,7 @@ func (h header) put(b []byte) {
 func (h header) valueLen() int { return int(h.lo & valueMask) }
 func (h header) keyLen() int   { return int(h.lo >> keyShift & maxKey) }
 func (h header) large() bool   { return h.lo>>flagsShift&flagLarge != 0 }
+func (h header) flags() uint8  { return uint8(h.lo >> flagsShift & flagsMask) }
 func (h header) expiry() int64 { return int64(h.lo>>expLoShift | h.hi&expHiMask<<16) }
 func (h header) stored() int64 { return int64(h.hi >> storedShift) }
 

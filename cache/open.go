@@ -40,7 +40,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 		p.abandon()
 		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
 	}
-	c, err := p.build(&o, res, err)
+	c, err := p.build(ctx, limit, &o, res, err)
 	if err != nil {
 		p.abandon()
 		return nil, err
@@ -131,7 +131,11 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 			return l.res, l.err
 		}
 	}
-	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+	return nil, p.noAnswer(o, ctx)
+}
+
+func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
+	return fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
 }
 
 // within runs do for as long as ctx lasts. What comes later goes to late.
@@ -147,51 +151,69 @@ func within[T any](ctx context.Context, do func() T, late func(T)) (v T, ok bool
 	}
 }
 
-// build makes the cache: over what was loaded, or cold.
-func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cache, error) {
-	g, geo := o.shape(), pagefile.Geometry{}
-	if res != nil && res.Record != nil && !usable(o, res.Record.Geometry) {
-		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments", o.MaxBytes, res.Record.Geometry.Shards, res.Record.Geometry.SegmentSize)
-		p.cold(res)
+// build makes the cache: over what was loaded, in another shape, or cold. opening
+// is the caller's context, ctx that of Recovery.Timeout.
+func (p *persistence) build(opening, ctx context.Context, o *Options, res *loader.Result, loadErr error) (*Cache, error) {
+	if res == nil || res.Record == nil {
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
 	}
-	opens := uint64(1)
+	have := shapeOf(res.Record.Geometry)
+	want := o.shapeFor(have)
 	switch {
-	case res == nil:
-		geo = newGeometry(o, g, res)
-	case res.Record != nil:
-		geo = res.Record.Geometry
-		g = geometry{shards: geo.Shards, segmentSize: geo.SegmentSize, baseBuckets: geo.BaseBuckets}
-		opens = res.LastOpens + 1
-	default:
-		geo = newGeometry(o, g, res)
-		opens = res.LastOpens + 1
+	case have.shards*have.baseBuckets > baseMax:
+		loadErr = fmt.Errorf("cache: the directory's index has %d shards of %d buckets, which no cache needs", have.shards, have.baseBuckets)
+		p.cold(res)
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
+	case want != have:
+		return p.reshape(opening, ctx, o, res, want)
 	}
-	c, err := newCache(o, g, geo.Seed, opens)
+	return p.assemble(o, res, res.Record.Geometry, loadErr)
+}
+
+// assemble makes a cache over what was loaded, if there is anything, with its
+// geometry.
+func (p *persistence) assemble(o *Options, res *loader.Result, geo pagefile.Geometry, loadErr error) (*Cache, error) {
+	c, err := p.layOut(o, res, geo)
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.result, p.loadErr = p, res, loadErr
-	for _, s := range c.shards {
-		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
-	}
-	start := dump.Start{Opens: opens}
+	p.loadErr = loadErr
+	start := dump.Start{Opens: 1}
 	if res != nil {
-		start = p.restore(c, res, opens)
+		p.takeUp(c, res)
+		start = p.restore(c, res)
 	}
 	p.describe(c, res)
+	p.attach(c, o, res, geo, start)
+	return c, nil
+}
+
+// layOut makes an empty cache.
+func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geometry) (*Cache, error) {
+	opens := uint64(1)
 	if res != nil {
-		res.Shards = nil // the shards have what they need of it
+		opens = res.LastOpens + 1
 	}
-	if res != nil && !res.Foreign {
-		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
+	c, err := newCache(o, shapeOf(geo), geo.Seed, opens)
+	if err != nil {
+		return nil, err
+	}
+	c.persist, p.result = p, res
+	for _, s := range c.shards {
+		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal))
 	}
 	return c, nil
 }
 
-// usable reports whether the directory's geometry leaves room to work in, and
-// asks for no absurd index.
-func usable(o *Options, g pagefile.Geometry) bool {
-	return g.Shards*g.BaseBuckets <= baseMax && o.MaxBytes/int64(g.SegmentSize) >= int64(g.Shards*segmentsPerShard/4)
+// attach gives the cache its dumper.
+func (p *persistence) attach(c *Cache, o *Options, res *loader.Result, geo pagefile.Geometry, start dump.Start) {
+	if res == nil {
+		return
+	}
+	res.Shards = nil // the shards have what they need of it
+	if !res.Foreign {
+		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
+	}
 }
 
 // cold drops what was loaded; the generations stay until a new one is complete.
@@ -200,18 +222,25 @@ func (p *persistence) cold(res *loader.Result) {
 	res.Chain = pagefile.WeakPos{}
 }
 
+// takeUp has the cache go on in time, and name what it was opened from.
+func (p *persistence) takeUp(c *Cache, res *loader.Result) {
+	if res.Record == nil {
+		return
+	}
+	c.opened = res.Record.Generation
+	c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
+	c.clock.notBefore(res.Clock)
+}
+
 // restore fills the cache and says where the dumper goes on.
-func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.Start {
+func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 	start := dump.Start{
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
-		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
+		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
 		Image: res.Image, Chain: res.Chain,
 	}
 	if res.Record != nil {
-		c.opened = res.Record.Generation
-		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
-		c.clock.notBefore(res.Clock)
 		for i := range res.Shards {
 			start.Count += len(res.Shards[i].Segments)
 		}

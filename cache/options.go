@@ -14,7 +14,8 @@ type Options struct {
 	// MaxBytes bounds keys, values and record headers together, in bytes; 1 MiB
 	// to 1 TiB. The page files are larger by the spare and retained segments;
 	// their space is allocated, not sparse. Default 256 MiB. It may change
-	// between runs. See Footprint.
+	// between runs: Open gives a directory whose shape does not suit it any more
+	// another, and keeps what fits. See Footprint.
 	MaxBytes int64
 	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
 	// most. Default the smaller of 64 MiB and MaxBytes/8. Segments set a bound too:
@@ -22,8 +23,8 @@ type Options struct {
 	// has half of one at most. In the smallest an entry has to 8 MiB.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
-	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
-	// directory keeps its number.
+	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. Another
+	// number than the directory's has Open convert it, which takes time.
 	Shards int
 
 	// Schema names the meaning of stored values, for example a build ID or
@@ -176,6 +177,12 @@ func (o *Options) shape() geometry {
 			shards /= 2
 		}
 	}
+	return o.shapeWith(shards)
+}
+
+// shapeWith gives the geometry for so many shards, or more where these would be
+// too large.
+func (o *Options) shapeWith(shards int) geometry {
 	for shards < maxShards && o.MaxBytes/int64(shards) > maxShardBytes {
 		shards *= 2
 	}

@@ -173,8 +173,15 @@ func (c *Cache) persistStats(st *Stats) {
 // damaged notes bytes that could not be proved.
 func (p *persistence) damaged(err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.report.PagesDropped++
+	p.mu.Unlock()
+	p.lessened(err)
+}
+
+// lessened notes why not everything was restored.
+func (p *persistence) lessened(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.report.Outcome == OutcomeWarm {
 		p.report.Outcome = OutcomePartial
 	}

@@ -164,8 +164,8 @@ func TestRingOfAnotherSchemaGoes(t *testing.T) {
 		mustSet(t, c, testKey(i), testValue(i, 100))
 		mustFlush(t, c)
 	}
-	if rings, err := filepath.Glob(filepath.Join(o.Durability.WeakDir, "weak-*")); err != nil || len(rings) != 1 {
-		t.Errorf("rings %v, %v", rings, err)
+	if list := rings(t, o.Durability.WeakDir); len(list) != 1 {
+		t.Errorf("rings %v", list)
 	}
 	mustClose(t, c)
 }
