@@ -30,12 +30,15 @@ type Cache struct {
 	log         *slog.Logger
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
+	terms       terms  // of Options.Freshness
+	slides      chan slide
 
 	clock   clock
 	numbers numberSource
 	closed  atomic.Bool
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
+	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	// batches is held for reading while a batch runs, and for writing to advance
@@ -70,6 +73,10 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
+	if o.Freshness.Sliding {
+		c.slides = make(chan slide, slidesWaiting)
+	}
+	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
 	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
@@ -146,6 +153,10 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	if c.slides != nil {
+		c.running.Add(1)
+		go c.slideAll()
+	}
 }
 
 // tick keeps the coarse clock, and frames ready for who opens a segment.
@@ -197,14 +208,17 @@ func (c *Cache) Close() error {
 }
 
 // Shutdown stops background work, writes a last generation, waits for running
-// Views and releases the directory. If ctx ends first it returns an error that
-// wraps ctx.Err(), and the previous generation stays the newest. Close and
-// Shutdown may be called again and then return nil. Afterwards every Get misses
-// and every write returns ErrClosed.
+// Views, releases the directory and waits for running loads, whose results are not
+// stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
+// last generation is complete, the previous one stays the newest, and loads that
+// still run have their contexts cancelled. Close and Shutdown may be called again
+// and then return nil. Afterwards every Get misses and every write returns
+// ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.loads.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {
@@ -216,7 +230,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.persist != nil {
 		c.persist.release()
 	}
-	return err
+	return errors.Join(err, c.loads.await(ctx))
 }
 
 // awaitBackground waits for the background goroutines. One that a disk holds up

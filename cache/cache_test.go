@@ -140,7 +140,7 @@ func TestTTLEndsServing(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	o := testOptions(1 << 20)
 	o.Clock = func() time.Time { return now }
-	o.Freshness.TTL = time.Minute
+	o.Freshness = Freshness{TTL: time.Minute, Jitter: -1}
 	c := openMemory(t, o)
 	mustSet(t, c, []byte("default"), []byte("v"))
 	c.SetWithTTL([]byte("short"), []byte("v"), time.Second)

@@ -30,6 +30,7 @@ func (s *shard) clear() {
 func (s *shard) passAll() (heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
+	s.flights = nil // all are overtaken
 	for q := range s.queues {
 		s.sealLocked(uint8(q))
 		qu := &s.queues[q]

@@ -9,7 +9,8 @@ import (
 
 // Errors that callers of a method meet. Test with errors.Is.
 var (
-	// ErrNotFound is what View returns on a miss.
+	// ErrNotFound is what View returns on a miss. A load returns it for a key that
+	// does not exist; see Freshness.NegativeTTL.
 	ErrNotFound = errors.New("cache: not found")
 	// ErrClosed is returned by methods called after Close or Shutdown.
 	ErrClosed = errors.New("cache: closed")

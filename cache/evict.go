@@ -214,7 +214,7 @@ func (s *shard) cleanRecordLocked(q uint8, room int, keep bool) (units int, o ou
 
 // passLocked moves a live record on, or evicts it. False: nowhere to move it.
 func (s *shard) passLocked(slot uint32, w word, rec []byte, h header, keep bool) bool {
-	if keep && !h.expired(s.cache.clock.last()) {
+	if keep && !s.cache.over(h) {
 		return s.moveOnLocked(slot, w, rec)
 	}
 	s.index.store(slot, 0) // head says it, not the journal

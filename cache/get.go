@@ -182,18 +182,22 @@ func (c *Cache) Get(key []byte) (value []byte, ok bool) {
 // miss it returns dst.
 func (c *Cache) AppendGet(dst, key []byte) (value []byte, ok bool) {
 	hash := c.hash.sum(key)
-	return c.shardOf(hash).get(dst, key, hash)
+	return c.shardOf(hash).get(dst, key, hash, &c.terms)
 }
 
-func (s *shard) get(dst, key []byte, hash uint64) (value []byte, ok bool) {
+func (s *shard) get(dst, key []byte, hash uint64, t *terms) (value []byte, ok bool) {
 	for {
 		r, o := s.find(key, hash)
 		if o == hit {
-			if r.head.expired(s.cache.now()) {
-				s.stats.expired.Add(1)
+			now := s.cache.now()
+			if !r.head.serves(now) {
+				s.stats.passOver(r.head)
 				o = miss
 			} else if value, o = s.copyValue(dst, &r); o == hit {
 				r.use() // before the last use of s: it keeps the memory
+				if r.head.slides() {
+					t.slide(s, &r, now)
+				}
 				s.stats.hits.Add(1)
 				return value, true
 			} else if o == miss {

@@ -11,14 +11,18 @@ import "encoding/binary"
 //	+--------+------+--------+--------+-----+----------------+---------+
 //
 //	v       27 bits: value length in bytes; to 128 MiB - 1
-//	f        5 bits: flags
+//	f        5 bits: flags, below
 //	klen    16 bits: key length in bytes, 1 to 65,535; 0 ends a segment
 //	expiry  40 bits: cache time in ms since 2020, 0 none; to the year 2054
 //	stored  40 bits: cache time in ms since 2020 when the value was written
 //
 // A record takes half a segment at most. With flagLarge the value begins in
 // segments of its own: the list of their numbers, 8 bytes each, stands in its
-// place, followed by the rest of the value if that fits.
+// place, followed by the rest of the value if that fits. With flagAbsent the key
+// is known not to exist where values are loaded from: there is no value, and to
+// all but a load it is a miss. With flagSliding the record has the default time to
+// live, which a hit restarts. A record with any other flag is a miss: what it
+// means is known to a later build only.
 type header struct{ lo, hi uint64 }
 
 const (
@@ -28,6 +32,9 @@ const (
 	maxValue   = 1<<27 - 1
 
 	flagLarge   = 1 << 0
+	flagAbsent  = 1 << 1
+	flagSliding = 1 << 2
+
 	timeMask    = 1<<40 - 1
 	valueMask   = 1<<27 - 1
 	flagsShift  = 27
@@ -36,6 +43,8 @@ const (
 	expLoShift  = 48
 	expHiMask   = 1<<24 - 1
 	storedShift = 24
+
+	hiddenBits = (flagsMask &^ (flagLarge | flagSliding)) << flagsShift
 )
 
 func makeHeader(keyLen, valueLen int, flags uint8, expiry, stored int64) header {
@@ -66,6 +75,20 @@ func (h header) stored() int64 { return int64(h.hi >> storedShift) }
 
 // expired reports whether the entry's time is over at now, in ms of cache time.
 func (h header) expired(now int64) bool { e := h.expiry(); return e != 0 && e <= now }
+
+// hidden reports whether the record has no value to serve.
+func (h header) hidden() bool { return h.lo&hiddenBits != 0 }
+
+// serves reports whether the entry is a hit at now.
+func (h header) serves(now int64) bool { return h.lo&hiddenBits == 0 && !h.expired(now) }
+
+// slides reports whether a hit restarts the entry's time to live.
+func (h header) slides() bool { return h.lo&(flagSliding<<flagsShift) != 0 }
+
+// withExpiry is the header with another expiry.
+func (h header) withExpiry(expiry int64) header {
+	return makeHeader(h.keyLen(), h.valueLen(), h.flags(), expiry, h.stored())
+}
 
 // layout says how many segments of its own the value has, and how many bytes of
 // it lie in the record, at its end.

@@ -99,6 +99,7 @@ func runProgram(t testing.TB, program []byte, hash string) {
 	m.o.Durability.Weak = time.Hour // only when the program says so
 	m.o.Recovery.Positional = config&8 != 0
 	m.o.Clock = m.now
+	m.o.Freshness.Jitter = -1
 	m.o.hooks.hash, m.o.hooks.seed = badHashes[hash], 7
 	m.strict = config&1 == 0 && hash == "good"
 	if config&2 == 0 {

@@ -131,6 +131,13 @@ func TestBadOptionsNameTheField(t *testing.T) {
 		{Options{Recovery: Recovery{Verify: 7}}, []string{"Verify", "7"}},
 		{Options{Recovery: Recovery{Budget: -1}}, []string{"Recovery.Budget", "-1"}},
 		{Options{Recovery: Recovery{Timeout: -1}}, []string{"Recovery.Timeout", "-1"}},
+		{Options{Freshness: Freshness{TTL: -1}}, []string{"Freshness.TTL", "-1ns", "negative"}},
+		{Options{Freshness: Freshness{RefreshAfter: -time.Hour}}, []string{"RefreshAfter", "-1h"}},
+		{Options{Freshness: Freshness{StaleFor: -1}}, []string{"StaleFor", "-1ns"}},
+		{Options{Freshness: Freshness{NegativeTTL: -1}}, []string{"NegativeTTL", "-1ns"}},
+		{Options{Freshness: Freshness{Jitter: 1.5}}, []string{"Jitter", "1.5", "fraction"}},
+		{Options{Freshness: Freshness{Jitter: math.NaN()}}, []string{"Jitter", "NaN"}},
+		{Options{Freshness: Freshness{Sliding: true}}, []string{"Sliding", "TTL"}},
 		{Options{CloseTimeout: -1}, []string{"CloseTimeout", "-1"}},
 	} {
 		dir := filepath.Join(t.TempDir(), "c")

@@ -32,7 +32,7 @@ type Options struct {
 	// opened cold.
 	Schema string
 
-	Freshness  Freshness  // expiry
+	Freshness  Freshness  // expiry, refresh, negative entries
 	Durability Durability // when and how generations are written
 	Recovery   Recovery   // how Open takes a generation up
 
@@ -47,11 +47,6 @@ type Options struct {
 	Clock func() time.Time
 
 	hooks hooks // for tests of this package
-}
-
-// Freshness says how long entries are served.
-type Freshness struct {
-	TTL time.Duration // 0: until evicted
 }
 
 // Durability says when generations are written.
@@ -109,6 +104,7 @@ func (o *Options) withDefaults() (Options, error) {
 	def(&d.Durability.Weak, 5*time.Millisecond)
 	def(&d.Durability.DirtyBytes, max(d.MaxBytes/16, 1<<20))
 	def(&d.Durability.Keep, 2)
+	def(&d.Freshness.Jitter, defaultJitter)
 	def(&d.Recovery.Budget, 100*time.Millisecond)
 	def(&d.Recovery.Timeout, 5*time.Second)
 	if d.Logger == nil {
@@ -144,6 +140,9 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	}
+	if err := o.Freshness.validate(); err != nil {
+		return err
 	}
 	return o.validateSigns()
 }

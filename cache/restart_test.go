@@ -330,6 +330,7 @@ func downFor(t *testing.T, how string, jump time.Duration) {
 	pass := func(d time.Duration) { wall.Add(int64(d)) }
 	o := stepOptions(1 << 20)
 	o.Clock = func() time.Time { return time.Unix(0, wall.Load()) }
+	o.Freshness.Jitter = -1
 	dir := t.TempDir()
 	c := open(t, dir, o)
 	for n := range 60 { // entry n ends after n+1 minutes

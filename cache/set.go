@@ -24,6 +24,16 @@ func (c *Cache) SetWithTTL(key, value []byte, ttl time.Duration) error {
 type EntryOptions struct {
 	TTL        time.Duration // 0: default, negative: none
 	MemoryOnly bool          // never written to any file; gone after a restart
+
+	terms *terms // of a view with its own Freshness; nil: the cache's
+}
+
+// queue is where a new key goes.
+func (o *EntryOptions) queue() uint8 {
+	if o.MemoryOnly {
+		return memorySmall
+	}
+	return smallQueue
 }
 
 // SetEntry is Set with settings of the entry's own.
@@ -38,6 +48,8 @@ type entry struct {
 	body []byte // value, or the list of a large one's segments
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
+	// flight is the load that brought it, nil if none did.
+	flight *flight
 }
 
 // list is the list of a large value's segments.
@@ -82,32 +94,21 @@ func (c *Cache) check(key, value []byte) error {
 // prepare makes the record's parts; a large value is copied into segments of its
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
-	now := c.now()
-	e = entry{hash: c.hash.sum(key), key: key, body: value}
-	if o.MemoryOnly {
-		e.q = memorySmall
-	}
+	now, t := c.now(), c.termsIn(o)
+	e = entry{hash: c.hash.sum(key), key: key, body: value, q: o.queue()}
 	var flags uint8
+	if o.TTL == 0 && t.slides != nil {
+		flags = flagSliding
+	}
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
 			return e, false
 		}
-		flags = flagLarge
+		flags |= flagLarge
 	}
-	e.head = makeHeader(len(key), len(value), flags, c.expiry(now, o.TTL), now)
+	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
 	return e, true
-}
-
-// expiry is the time, in ms of cache time, at which a ttl given now ends.
-func (c *Cache) expiry(now int64, ttl time.Duration) int64 {
-	if ttl == 0 {
-		ttl = c.opts.Freshness.TTL
-	}
-	if ttl <= 0 {
-		return 0
-	}
-	return min(now+int64((ttl-1)/time.Millisecond)+1, timeMask)
 }
 
 // put stores a prepared entry, making room until it fits; false if cleaning
@@ -147,6 +148,10 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	slot, old, oldHead, o := s.findLocked(e.key, e.hash)
 	if o == absent {
 		return absent, false
+	}
+	if (len(s.flights) != 0 || e.flight != nil) && !s.admitLocked(e) {
+		s.cache.freeLarge(e.list(s.segmentSize))
+		return hit, false
 	}
 	found := o == hit
 	q := e.q
@@ -270,6 +275,9 @@ func (c *Cache) remove(key []byte) bool {
 	s := c.shardOf(hash)
 	for {
 		s.lock()
+		if len(s.flights) != 0 {
+			s.overtakeLocked(hash, key)
+		}
 		slot, w, h, o := s.findLocked(key, hash)
 		if o == hit {
 			s.putLocked(slot, 0)
@@ -281,6 +289,6 @@ func (c *Cache) remove(key []byte) bool {
 			s.loadFor(key, hash)
 			continue
 		}
-		return o == hit && !h.expired(c.now())
+		return o == hit && h.serves(c.now())
 	}
 }

@@ -45,12 +45,18 @@ type shard struct {
 	journal     journal
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
-	born        []dump.Large  // large segments published since the last cut
-	died        []uint64      // large segments retired since the last cut
-	sweeping    bool          // see sweep.go
-	guessed     bool          // entries ended whose size was unknown: the gauges need a count
-	shut        bool          // closed: nothing is stored any more
-	cut         dump.ShardCut // what the last cut noted, until the cutter takes it
+	born        []dump.Large // large segments published since the last cut
+	died        []uint64     // large segments retired since the last cut
+	sweeping    bool         // see sweep.go
+	guessed     bool         // entries ended whose size was unknown: the gauges need a count
+	shut        bool         // closed: nothing is stored any more
+	// Loads that are under way and were not overtaken, by hash; see flight.go.
+	flights map[uint64]*flight
+	// Until when no load in the background begins, by hash; and for how long yet
+	// none of a key that is not in it, once it is full. See refresh.go.
+	rests     map[uint64]int64
+	restsFull int64
+	cut       dump.ShardCut // what the last cut noted, until the cutter takes it
 }
 
 func (s *shard) count() int { return int(s.entries.Load()) }

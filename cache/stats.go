@@ -4,11 +4,20 @@ import "time"
 
 // Stats is a snapshot of counters since Open and of gauges.
 type Stats struct {
-	Hits, Misses, Expired   uint64 // Expired lookups are misses as well
+	Hits, Misses, Expired uint64 // Expired lookups are misses as well
+	// Hits of GetOrLoad past the time to live, and those that found that the key
+	// does not exist; both are Hits as well.
+	StaleHits, NegativeHits uint64
 	Sets, Deletes, Rejected uint64 // Rejected: no memory or index slot was left for it
 	Evictions, EvictedBytes uint64
-	PagesCorrupt            uint64 // entries, index blocks and checksums that failed verification
-	Faults                  uint64 // pages and index blocks read since Open
+	// Calls of a loader that have ended, those that failed other than by
+	// ErrNotFound, callers who waited for a load of another, and the time that
+	// loaders took.
+	Loads, LoadErrors, LoadsShared uint64
+	LoadTime                       time.Duration
+
+	PagesCorrupt uint64 // entries, index blocks and checksums that failed verification
+	Faults       uint64 // pages and index blocks read since Open
 
 	Flushes, FlushErrors             uint64 // durable generations, and attempts that failed
 	FullGenerations, WeakGenerations uint64
@@ -44,6 +53,8 @@ func (s Stats) Sub(t Stats) Stats {
 	for _, c := range [][2]*uint64{
 		{&s.Hits, &t.Hits}, {&s.Misses, &t.Misses}, {&s.Expired, &t.Expired},
 		{&s.Sets, &t.Sets}, {&s.Deletes, &t.Deletes}, {&s.Rejected, &t.Rejected},
+		{&s.StaleHits, &t.StaleHits}, {&s.NegativeHits, &t.NegativeHits},
+		{&s.Loads, &t.Loads}, {&s.LoadErrors, &t.LoadErrors}, {&s.LoadsShared, &t.LoadsShared},
 		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
 		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
@@ -59,11 +70,12 @@ func (s Stats) Sub(t Stats) Stats {
 	} {
 		*c[0] -= *c[1]
 	}
+	s.LoadTime -= t.LoadTime
 	return s
 }
 
 // Len is the current number of entries. Expired ones count until their space is
-// taken.
+// taken, and so does what is known not to exist.
 func (c *Cache) Len() int {
 	var n int64
 	for _, s := range c.shards {
@@ -99,6 +111,7 @@ func (c *Cache) Stats() Stats {
 		st.Faults += s.stats.loads.Load()
 		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
 	}
+	c.loads.addTo(&st)
 	c.persistStats(&st)
 	return st
 }

@@ -50,7 +50,7 @@ func (s *shard) sweepSegment(q uint8, pos, number uint64, keep bool) {
 		h := readHeader(rec)
 		if n := h.units(s.segmentSize) * unitSize; h.keyLen() == 0 || n > len(rec) {
 			s.loseLocked(slot, w)
-		} else if !keep || h.expired(s.cache.clock.last()) || !s.moveOnLocked(slot, w, rec[:n]) {
+		} else if !keep || s.cache.over(h) || !s.moveOnLocked(slot, w, rec[:n]) {
 			s.putLocked(slot, 0) // head has not passed it: the journal says it
 			s.evictedLocked(w, h)
 		}

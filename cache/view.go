@@ -15,8 +15,9 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 	s := c.shardOf(hash)
 	for {
 		r, o := s.find(key, hash)
-		if o == hit && r.head.expired(c.now()) {
-			s.stats.expired.Add(1)
+		now := c.now()
+		if o == hit && !r.head.serves(now) {
+			s.stats.passOver(r.head)
 			o = miss
 		}
 		switch o {
@@ -30,7 +31,7 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 		if r.head.large() {
 			return c.viewCopy(key, fn)
 		}
-		if ok, err := s.viewPinned(&r, fn); ok {
+		if ok, err := s.viewPinned(&r, now, fn); ok {
 			return err
 		}
 	}
@@ -39,7 +40,7 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 // viewPinned pins, then rechecks the number; reclaim takes the number away, then
 // looks at the pins. One of the two sees the other, so a frame under fn is not
 // reused.
-func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err error) {
+func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error) (ok bool, err error) {
 	pin := &s.frames.pins[r.frame]
 	pin.Add(1)
 	defer pin.Add(^uint32(0))
@@ -48,6 +49,9 @@ func (s *shard) viewPinned(r *ref, fn func(value []byte) error) (ok bool, err er
 	}
 	s.stats.hits.Add(1)
 	r.use()
+	if r.head.slides() {
+		s.cache.terms.slide(s, r, now)
+	}
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
 	err = fn(r.rec[from:to:to])
@@ -76,7 +80,7 @@ func (c *Cache) GetMany(dst []byte, ends []int, keys [][]byte) ([]byte, []int) {
 		c.touch(hashes[:n])
 		for i, key := range keys[:n] {
 			var ok bool
-			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i]); ok {
+			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i], &c.terms); ok {
 				ends = append(ends, len(dst))
 			} else {
 				ends = append(ends, -1)
@@ -127,22 +131,29 @@ type EntryInfo struct {
 	// Stamp changes with every write of the key. Two writes of the same value
 	// within one step of the clock share a stamp.
 	Stamp uint64
+	// Stale: its time to live is over, and only GetOrLoad serves it, within
+	// Freshness.StaleFor.
+	Stale bool
 }
 
 // Has reports presence without counting as a use.
 func (c *Cache) Has(key []byte) bool {
-	_, ok := c.peek(key)
-	return ok
+	r, ok := c.peek(key)
+	return ok && r.head.serves(c.now())
 }
 
-// Info is Has with what is known of the entry. It reads the whole value, for the
-// stamp.
+// Info is Has with what is known of the entry, also of one that is Stale. It reads
+// the whole value, for the stamp.
 func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
 		r, ok := c.peek(key)
-		if !ok {
+		st := missing
+		if ok {
+			st = c.terms.judge(r.head, c.now())
+		}
+		if st <= denied {
 			return EntryInfo{}, false
 		}
 		value, o := s.copyValue(nil, &r)
@@ -155,7 +166,7 @@ func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 		case changed:
 			continue
 		}
-		e := EntryInfo{Size: len(key) + len(value), Stored: fromCacheTime(r.head.stored())}
+		e := EntryInfo{Size: len(key) + len(value), Stored: fromCacheTime(r.head.stored()), Stale: st == stale}
 		if r.head.expiry() != 0 {
 			e.Expires = fromCacheTime(r.head.expiry())
 		}
@@ -164,7 +175,7 @@ func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 	}
 }
 
-// peek finds key without counting.
+// peek finds key without counting, whether or not its time is over.
 func (c *Cache) peek(key []byte) (r ref, ok bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
@@ -174,6 +185,6 @@ func (c *Cache) peek(key []byte) (r ref, ok bool) {
 			s.loadFor(key, hash)
 			continue
 		}
-		return r, o == hit && !r.head.expired(c.now())
+		return r, o == hit
 	}
 }
