@@ -28,8 +28,7 @@ type conversion struct {
 	c    *Cache
 	from *loader.Result
 	geo  pagefile.Geometry // of from
-	now  int64
-	most int64 // segments to read; 0: all, for tests
+	most int64             // segments to read; 0: all, for tests
 
 	read     atomic.Int64  // segments
 	numbers  atomic.Uint64 // of segments, going down
@@ -79,7 +78,7 @@ func (p *persistence) convert(ctx context.Context, c *Cache, res *loader.Result)
 		end = time.Now().Add(time.Hour * 24 * 365)
 	}
 	soon, cancel := context.WithDeadline(ctx, end.Add(-time.Until(end)/8))
-	v = &conversion{ctx: soon, c: c, from: res, geo: res.Record.Geometry, now: c.now(), most: c.opts.hooks.segments}
+	v = &conversion{ctx: soon, c: c, from: res, geo: res.Record.Geometry, most: c.opts.hooks.segments}
 	v.numbers.Store(c.numbers.last.Add(uint64(c.frames.count)))
 	_, done = within(ctx, func() bool {
 		defer cancel()

@@ -101,7 +101,7 @@ func (r *refill) record(in *reading, w word) {
 	if !ok {
 		return
 	}
-	if h.expired(r.v.now) {
+	if r.v.c.over(h) {
 		r.v.expired.Add(1)
 		return
 	}

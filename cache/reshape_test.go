@@ -23,7 +23,7 @@ func TestCrashAnywhereInAConversion(t *testing.T) {
 	if o.budget == 0 {
 		o.budget = 1500
 		if racing || testing.Short() {
-			o.budget = 300
+			o.budget = 60
 		}
 	}
 	for worlds := 0; o.states < o.budget; worlds++ {
@@ -60,7 +60,7 @@ func TestCrashAnywhereInAConversion(t *testing.T) {
 func TestFailuresInAConversion(t *testing.T) {
 	rng := newRand(t)
 	for i, f := range failures() {
-		if f.times == 1 || i%2 == 1 && fewer(4) == 1 {
+		if f.times == 1 || i%5 > 0 && fewer(4) == 1 {
 			continue
 		}
 		w := flushed(t, rng, false)
@@ -148,7 +148,7 @@ func TestDamageInAConversion(t *testing.T) {
 					return fs.Flip(file, off, byte(1+d.rng.Intn(255)))
 				})
 			}
-			if d.lost == 0 {
+			if d.lost == 0 && !racing && !testing.Short() {
 				t.Error("no damage cost anything")
 			}
 			t.Logf("%d damaged directories, %d lost entries, %d may be stale", d.opened, d.lost, d.alarms)
