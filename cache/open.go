@@ -271,7 +271,7 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event,
+		Memory: linkArena, Event: p.event,
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)
@@ -280,6 +280,15 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 		cfg.Interval, cfg.WeakInterval = -1, -1
 	}
 	return cfg
+}
+
+// linkArena is memory for a long link.
+func linkArena(n int) (b []byte, free func()) {
+	a, err := newArena(n, hugePages)
+	if err != nil {
+		return nil, nil
+	}
+	return a.bytes(0, n), a.release
 }
 
 // weakRing is the size of the weak ring: room for some seconds of writes.

@@ -39,6 +39,10 @@ type Config struct {
 
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
+	// Memory gives n bytes for one link, and a function that takes them back; nil
+	// and nil: there are none. Default: the heap, as for short links.
+	Memory func(n int) (b []byte, free func())
+
 	Now   func() time.Time // default time.Now
 	Event func(Event)      // may be nil; called by the goroutine that wrote
 }

@@ -110,7 +110,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		d.lineage = start.Record.Lineage
 	}
 	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
-		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
+		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads, memory: cfg.Memory}
 	if start.Record != nil {
 		d.restore(&start)
 	}
