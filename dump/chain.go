@@ -40,7 +40,7 @@ type chain struct {
 	arena   []byte
 	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
 	free    func()                              // gives the arena back; nil: it is kept
-	stopped func() error // says when nothing is to be written any more
+	stopped func() error                        // says when nothing is to be written any more
 }
 
 // add writes a cut as a link. A chain that is down begins anew with an anchor,

@@ -219,6 +219,7 @@ func (h *home) commit(generation uint64) {
 		})
 		h.died[shard] = h.died[shard][:0]
 	}
+	h.past = append(h.past, h.places.leaving...)
 	h.places.commit(generation)
 }
 
@@ -227,6 +228,7 @@ func (h *home) commit(generation uint64) {
 // twice and nobody reads them. // I11
 func (d *Dumper) retire() error {
 	d.history.unpin(d.held)
+	d.home.forget()
 	d.home.places.release(d.history.oldest())
 	keep := map[fileKey]bool{
 		{pagefile.KindPages, d.home.id}:  true,
