@@ -293,17 +293,3 @@ func linkArena(n int) (b []byte, free func()) {
 
 // weakRing is the size of the weak ring: room for some seconds of writes.
 func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20) }
-
-// diskLimit is what the files take at most: pages three times over (the newest
-// generation, the one before and the one being written may share nothing), the
-// images and the newest blobs of what is kept and of one being written, the blobs
-// of the oldest since its image, the ring and the records.
-func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
-	image := index + int64(frames)*int64(g.segmentSize)/512 + 1<<20
-	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+1)*(image+blob) + 2<<20
-	if o.Durability.Weak > 0 {
-		disk += weakRing(o.MaxBytes)
-	}
-	return disk
-}

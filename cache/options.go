@@ -211,28 +211,6 @@ func (o *Options) entryLimit(g geometry) int {
 	return min(limit, g.segmentSize/4/8*g.segmentSize)
 }
 
-// Footprint says what a configuration costs at most: resident memory and disk,
-// in bytes, in a new directory; an older one keeps its shape. Memory is the
-// frames, the index at its largest, the journals and the tables; the page cache's
-// copy of the files comes on top while the kernel likes. Disk is
-// the page file at its limit, images and blobs, the weak ring and the records;
-// what another Schema or damage left stays beside it for two generations more.
-// It reports 0, 0 for options that Open refuses.
-func (o *Options) Footprint() (memory, disk int64) {
-	d, err := o.withDefaults()
-	if err != nil {
-		return 0, 0
-	}
-	g := d.shape()
-	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
-	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
-	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * segmentBytes
-	journals := 2*max(d.MaxBytes/8, 1<<20) + int64(g.shards)*leastJournal*journalEntry
-	memory = frames*int64(g.segmentSize) + index + rings + frames*64 + journals
-	disk = diskLimit(&d, g, int(frames), index)
-	return memory, disk
-}
-
 // ringSize is the number of segments a queue can have: a shard may grow to four
 // times its share. Within a ring a word's position must name one segment, so it
 // spans a lap at most.
