@@ -26,9 +26,9 @@ func (c *Cache) Batch(ops []BatchOp) error {
 	}
 	for _, op := range ops {
 		if op.Value == nil {
-			c.remove(op.Key)
+			c.remove(op.Key, CauseDeleted)
 		} else {
-			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL})
+			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
 		}
 	}
 	return nil

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/pagefile"
 )
 
@@ -27,7 +27,6 @@ type Cache struct {
 	tables      *arena // rings of segments, and the table of large ones
 	large       *largeTable
 	opts        Options
-	log         *slog.Logger
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
 	terms       terms  // of Options.Freshness
@@ -45,6 +44,8 @@ type Cache struct {
 	// the epoch. It is taken before any shard's lock.
 	batches sync.RWMutex
 
+	notices *notices
+	leavers *leavers     // nil without Options.OnEvict
 	persist *persistence // nil for OpenMemory
 	stop    chan struct{}
 	running sync.WaitGroup // background goroutines
@@ -68,7 +69,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 // newCache lays out memory for a geometry. opens is the directory's count of
 // opens, the upper half of every segment number of this process.
 func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
-	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, log: o.Logger, stop: make(chan struct{})}
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{})}
 	c.hash.degenerate = o.hooks.hash
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
@@ -83,6 +84,10 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
+	}
+	c.notices = newNotices(o)
+	if o.OnEvict != nil {
+		c.leavers = newLeavers(c)
 	}
 	for i := range g.shards {
 		c.shards = append(c.shards, c.newShard(i, g))
@@ -153,6 +158,10 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	go c.notices.run()
+	if c.leavers != nil {
+		go c.leavers.run()
+	}
 	if c.slides != nil {
 		c.running.Add(1)
 		go c.slideAll()
@@ -170,6 +179,7 @@ func (c *Cache) tick() {
 			return
 		case <-t.C:
 			c.clock.tick()
+			c.tellLeavers()
 			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
 			}
 		}
@@ -191,8 +201,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 
 // Health is nil while the cache persists normally, else why it does not:
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
-// not answer, files of a newer build; or, until the cache is closed, that what was
-// opened may be stale. The cache serves in every case.
+// not answer, files of a newer build; what the self-check has found (see
+// Stats.LastVerified); or, until the cache is closed, that what was opened may be
+// stale. The cache serves in every case.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -226,11 +237,13 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
+	err = errors.Join(err, c.awaitLeavers(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
 		c.persist.release()
 	}
-	return errors.Join(err, c.loads.await(ctx))
+	err = errors.Join(err, c.loads.await(ctx))
+	return errors.Join(err, c.awaitNotices(ctx))
 }
 
 // awaitBackground waits for the background goroutines. One that a disk holds up
@@ -306,9 +319,13 @@ type hooks struct {
 	hash func(key []byte) uint64
 	fs   pagefile.FS
 	seed uint64
-	step bool // generations are written on demand alone
+	slow time.Duration // when a step of writing is slow
+	step bool          // generations are written on demand alone
 	// segments: a conversion ends after so many, as if its time were over; 0: never.
 	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	// source stands between the cache and its dumper.
+	source    func(dump.Source) dump.Source
+	checkRest time.Duration // in place of the constant
 }

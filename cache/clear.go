@@ -10,6 +10,7 @@ func (c *Cache) Clear() error {
 	}
 	for _, s := range c.shards {
 		s.clear()
+		c.tellLeavers()
 	}
 	return nil
 }
@@ -46,7 +47,7 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 	s.sweep(func(slot uint32, w word) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {
-			s.index.store(slot, 0) // head says it, not the journal
+			s.storeLocked(slot, 0) // head says it, not the journal
 			s.clearedLocked(w, heads[q])
 		}
 	})
@@ -62,9 +63,13 @@ func (s *shard) clearedLocked(w word, head uint64) {
 	pos := head + uint64((w.pos()-uint32(head))&posMask)
 	if s.lazy.Load() != nil && !s.presentLocked(w.queue(), pos) {
 		s.guessLocked(w.queue(), 1)
+		s.unseenLocked()
 		return
 	}
 	h := readHeader(s.recordAt(w.queue(), pos))
+	if s.cache.leavers != nil {
+		s.leaveLocked(w.queue(), pos, h, CauseDeleted)
+	}
 	s.dropLocked(w.queue(), h.size(s.segmentSize))
 	if h.large() {
 		s.retireListLocked(w.queue(), listOf(s.recordAt(w.queue(), pos), h, s.segmentSize))

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -229,18 +230,34 @@ func (p *persistence) reshape(opening, ctx context.Context, o *Options, res *loa
 	case !done:
 		return p.assemble(o, nil, geo, p.noAnswer(o, ctx))
 	case v.stopped.Load() && usable(o, have):
-		p.log.Warn("converting takes longer than Recovery.Timeout; the directory keeps its shape", "event", "not_converted", "dir", p.dir, "shards", have.Shards, "segment", have.SegmentSize)
 		p.report = RecoveryReport{}
 		c.frames.arena.clear()
 		c.indexArena.clear()
-		return p.assemble(o, res, have, nil)
+		kept, err := p.assemble(o, res, have, nil)
+		if err == nil {
+			p.notices.say(slog.LevelWarn, "converting takes longer than Recovery.Timeout; the directory keeps its shape", "not_converted",
+				"dir", p.dir, "shards", have.Shards, "segment", have.SegmentSize)
+		}
+		return kept, err
 	}
 	v.conclude(p)
-	p.log.Info("converted", "event", "converted", "dir", p.dir, "shards", want.shards, "segment", want.segmentSize,
+	p.notices.say(slog.LevelInfo, "converted", "converted", "dir", p.dir, "shards", want.shards, "segment", want.segmentSize,
 		"from_shards", have.Shards, "from_segment", have.SegmentSize, "entries", c.Len(), "took", time.Since(start))
 	p.cold(res)
 	p.attach(c, o, res, geo, p.restore(c, res))
 	return c, nil
+}
+
+// lessened notes why not everything was restored.
+func (p *persistence) lessened(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.report.Outcome == OutcomeWarm {
+		p.report.Outcome = OutcomePartial
+	}
+	if p.report.Reason == nil {
+		p.report.Reason = err
+	}
 }
 
 // usable reports whether a geometry leaves room to work in.

@@ -21,11 +21,20 @@ type cutter struct{ c *Cache }
 
 var _ dump.Source = cutter{}
 
+func (c *Cache) source() dump.Source {
+	if between := c.opts.hooks.source; between != nil {
+		return between(cutter{c})
+	}
+	return cutter{c}
+}
+
 // noteCutLocked ends the shard's part of a cut.
 func (s *shard) noteCutLocked(epoch uint64) {
 	s.epoch = epoch
-	parts, lost := s.journal.cut()
-	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Born: s.born, Died: s.died}
+	parts, lost, since := s.journal.cut()
+	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Since: since, Born: s.born, Died: s.died, Digest: s.digest}
+	s.cut.Digested = s.digested == allSlots
+	s.cut.Counted = s.cut.Digested && !s.guessed
 	s.born, s.died = nil, nil
 }
 

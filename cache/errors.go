@@ -19,6 +19,8 @@ var (
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")
+	// ErrConflict is returned by SetEntry where IfAbsent or IfStamp is not met.
+	ErrConflict = errors.New("cache: condition not met")
 )
 
 // Errors that arise in the files; the values are those of the packages below.

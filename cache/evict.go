@@ -74,6 +74,9 @@ func (c *Cache) mostTries() int { return 8 * c.steps() }
 func (c *Cache) makeRoom(s *shard, tries int) {
 	p := c.pressure()
 	steps := c.steps()
+	if tries == steps/8 && c.leavers != nil {
+		c.leavers.shed()
+	}
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	if tries%4 == 3 {
 		p.shard = c.shards[tries/4%len(c.shards)]
@@ -217,7 +220,7 @@ func (s *shard) passLocked(slot uint32, w word, rec []byte, h header, keep bool)
 	if keep && !s.cache.over(h) {
 		return s.moveOnLocked(slot, w, rec)
 	}
-	s.index.store(slot, 0) // head says it, not the journal
+	s.storeLocked(slot, 0) // head says it, not the journal
 	s.evictedLocked(w, h)
 	return true
 }
@@ -234,8 +237,10 @@ func (s *shard) moveOnLocked(slot uint32, w word, rec []byte) bool {
 	return true
 }
 
-func (s *shard) evictedLocked(w word, h header) {
-	s.forgetLocked(w, h)
+func (s *shard) evictedLocked(w word, h header) { s.evictedAsLocked(w, h, CauseEvicted) }
+
+func (s *shard) evictedAsLocked(w word, h header, why Cause) {
+	s.forgetLocked(w, h, why)
 	s.stats.evictions.Add(1)
 	s.stats.evictedBytes.Add(uint64(h.size(s.segmentSize)))
 }

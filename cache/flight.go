@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -90,8 +91,16 @@ func (s *shard) beginLocked(f *flight) {
 	s.flights[f.hash] = f
 }
 
-// overtakeLocked takes the flight of key out of the table, if there is one.
-func (s *shard) overtakeLocked(hash uint64, key []byte) {
+// overtakeLocked takes the flight of key out of the table, if there is one, for a
+// write under g: but not for that of its own result.
+func (s *shard) overtakeLocked(hash uint64, key []byte, g *guard) {
+	if g.kind != ifFlying {
+		s.dropFlightLocked(hash, key)
+	}
+}
+
+// dropFlightLocked takes the flight of key out of the table, if there is one.
+func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 	first := s.flights[hash]
 	for at := &first; *at != nil; at = &(*at).next {
 		if string((*at).key) == string(key) {
@@ -104,16 +113,6 @@ func (s *shard) overtakeLocked(hash uint64, key []byte) {
 	} else {
 		s.flights[hash] = first
 	}
-}
-
-// admitLocked reports whether e may be stored: not the result of a flight that was
-// overtaken. Any other write overtakes.
-func (s *shard) admitLocked(e *entry) bool {
-	if e.flight != nil {
-		return s.flightLocked(e.hash, e.key) == e.flight
-	}
-	s.overtakeLocked(e.hash, e.key)
-	return true
 }
 
 // launch runs load for the crew's flights on a goroutine of its own, under ctx's
@@ -190,6 +189,7 @@ func (p *loadPanic) Unwrap() error {
 // logged, once: the others get it as an error.
 func (c *Cache) land(w *crew) {
 	w.cancel(nil)
+	defer c.tellLeavers()
 	failed := false
 	for _, f := range w.flights {
 		failed = c.landOne(f) || failed
@@ -201,7 +201,7 @@ func (c *Cache) land(w *crew) {
 		c.loads.background.Add(-1)
 	}
 	if w.crash != nil && !w.owner.CompareAndSwap(ownerWaits, ownerGets) {
-		c.log.Error("a load panicked, and nobody waits for it", "cache", c.opts.Name, "event", "load_panicked", "err", w.crash)
+		c.notices.say(slog.LevelError, "a load panicked, and nobody waits for it", "load_panicked", "err", w.crash)
 	}
 	for _, f := range w.flights {
 		close(f.done)
@@ -228,7 +228,7 @@ func (c *Cache) landOne(f *flight) (failed bool) {
 		s.restLocked(f.hash, now, failed)
 	}
 	if s.flightLocked(f.hash, f.key) == f {
-		s.overtakeLocked(f.hash, f.key)
+		s.dropFlightLocked(f.hash, f.key)
 	}
 	return failed
 }
@@ -236,53 +236,25 @@ func (c *Cache) landOne(f *flight) (failed bool) {
 // storeResult stores a flight's value. One that cannot be stored is still given to
 // who waits, and takes what was stored before with it: that is outdated.
 func (c *Cache) storeResult(f *flight) {
-	o := f.crew.o
+	o, g := f.crew.o, guard{kind: ifFlying, flight: f}
 	o.TTL = f.ttl
 	if c.check(f.key, f.value) == nil {
-		if e, ok := c.prepare(f.key, f.value, o); ok {
-			if e.flight = f; c.put(&e) {
-				return
-			}
-		}
+		c.store(f.key, f.value, o, g)
+		return
 	}
 	c.shardOf(f.hash).stats.rejected.Add(1)
-	c.removeFor(f)
+	c.removeIf(f.key, g, CauseReplaced)
 }
 
 // storeAbsence keeps for NegativeTTL that the key does not exist. What was stored
 // of it goes in any case.
 func (c *Cache) storeAbsence(f *flight) {
 	t, now := f.crew.terms, c.now()
+	e := entry{hash: f.hash, key: f.key, q: f.crew.o.queue(), guard: guard{kind: ifFlying, flight: f}}
 	if t.negativeTTL == 0 {
-		c.removeFor(f)
+		c.removeIf(f.key, e.guard, CauseDeleted)
 		return
 	}
-	e := entry{hash: f.hash, key: f.key, flight: f, q: f.crew.o.queue()}
 	e.head = makeHeader(len(f.key), 0, flagAbsent, t.expiry(now, f.hash, t.negativeTTL), now)
-	if !c.put(&e) {
-		c.removeFor(f)
-	}
-}
-
-// removeFor removes the key of a flight that is not overtaken.
-func (c *Cache) removeFor(f *flight) {
-	s := c.shardOf(f.hash)
-	for {
-		s.lock()
-		o := miss
-		if s.flightLocked(f.hash, f.key) == f {
-			var slot uint32
-			var w word
-			var h header
-			if slot, w, h, o = s.findLocked(f.key, f.hash); o == hit {
-				s.putLocked(slot, 0)
-				s.forgetLocked(w, h)
-			}
-		}
-		s.unlock()
-		if o != absent {
-			return
-		}
-		s.loadFor(f.key, f.hash)
-	}
+	c.putOrForget(&e, true)
 }

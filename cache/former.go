@@ -99,13 +99,13 @@ func (f *former) sort(index *arena, slots int) {
 	}
 }
 
-// A line has the segments of a queue by seq.
-type line struct {
+// A seqLine has the segments of a queue by seq.
+type seqLine struct {
 	first uint64
 	index []int32 // of a Segment; -1: none
 }
 
-func (f *former) lines() (at [fileQueues]line) {
+func (f *former) lines() (at [fileQueues]seqLine) {
 	for i := range f.from.Segments {
 		seg := &f.from.Segments[i]
 		if seg.Queue >= fileQueues {
@@ -124,7 +124,7 @@ func (f *former) lines() (at [fileQueues]line) {
 }
 
 // segmentOf is the segment that a word leads to, false if the word is not live.
-func (f *former) segmentOf(at [fileQueues]line, w word) (i int32, ok bool) {
+func (f *former) segmentOf(at [fileQueues]seqLine, w word) (i int32, ok bool) {
 	q := w.queue()
 	if q >= fileQueues || w.tag() == 0 {
 		return 0, false
@@ -145,7 +145,7 @@ func (f *former) segmentOf(at [fileQueues]line, w word) (i int32, ok bool) {
 func (f *former) of(segment int) []word { return f.words[f.first[segment]:f.first[segment+1]] }
 
 // A page run of one segment, brought in and verified page by page.
-type reading struct {
+type segmentReader struct {
 	f         *former
 	seg       *loader.Segment
 	dst       []byte // of the segment's size
@@ -155,19 +155,19 @@ type reading struct {
 }
 
 // read begins to read a segment into dst. What is not home is there at once.
-func (f *former) read(seg *loader.Segment, dst []byte) *reading {
+func (f *former) read(seg *loader.Segment, dst []byte) *segmentReader {
 	units := f.v.geo.UnitsPerSegment()
 	fill := min(uint64(seg.Fill), units)
 	if q := seg.Queue; seg.Fill == pagefile.OpenFill && q < fileQueues && f.from.State.Tails[q]/units == seg.Seq {
 		fill = f.from.State.Tails[q] % units
 	}
-	r := &reading{f: f, seg: seg, dst: dst, fill: int(fill) * unitSize}
+	r := &segmentReader{f: f, seg: seg, dst: dst, fill: int(fill) * unitSize}
 	r.have = copyPieces(dst, seg.Pieces, r.fill)
 	return r
 }
 
 // need brings in the pages of [off, off+n); false if one cannot be proved.
-func (r *reading) need(off, n int) bool {
+func (r *segmentReader) need(off, n int) bool {
 	if n == 0 {
 		return true
 	}
@@ -185,7 +185,7 @@ func (r *reading) need(off, n int) bool {
 	return r.have&bits == bits
 }
 
-func (r *reading) page(page int) error {
+func (r *segmentReader) page(page int) error {
 	v := r.f.v
 	if r.sums == nil {
 		r.sums = v.sumsOf(r.seg)
@@ -204,7 +204,7 @@ func (r *reading) page(page int) error {
 }
 
 // record is the record at an offset; false if it cannot be proved.
-func (r *reading) record(off int) (rec []byte, h header, ok bool) {
+func (r *segmentReader) record(off int) (rec []byte, h header, ok bool) {
 	if off+headerSize > r.fill || !r.need(off, headerSize) {
 		return nil, h, false
 	}

@@ -69,6 +69,17 @@ func wantNothing(t testing.TB, c *Cache, key []byte) {
 	_, ends := c.GetMany(nil, nil, [][]byte{key})
 	_, info := c.Info(key)
 	view := c.View(key, func([]byte) error { return nil })
+	for k := range c.All() {
+		if string(k) == string(key) {
+			t.Errorf("All sees %q", key)
+		}
+	}
+	must(t, c.Compute(key, func(_ []byte, found bool) ([]byte, Op) {
+		if found {
+			t.Errorf("Compute finds %q", key)
+		}
+		return nil, OpKeep
+	}))
 	if got || ends[0] != -1 || c.Has(key) || info || !errors.Is(view, ErrNotFound) {
 		t.Errorf("%q: Get %v, GetMany %v, Has %v, Info %v, View %v", key, got, ends, c.Has(key), info, view)
 	}
@@ -220,7 +231,7 @@ func TestUnknownFlagsAreAMiss(t *testing.T) {
 		c := openMemory(t, o)
 		key := []byte("k")
 		e := entry{hash: c.hash.sum(key), key: key, body: []byte("value"), head: makeHeader(1, 5, flags, 0, c.now())}
-		if !c.put(&e) {
+		if c.put(&e) != hit {
 			t.Fatal("not stored")
 		}
 		wantNothing(t, c, key)
@@ -339,6 +350,10 @@ func TestDueIsLoadedAhead(t *testing.T) {
 	close(l.release)
 	atRest(t, c)
 	mustLoad(t, c, "k", noLoad(t), "2")
+	hash := c.hash.sum([]byte("k")) // as who met the entry before that load's end
+	if c.shardOf(hash).claimDue([]byte("k"), hash, c.newCrew(EntryOptions{})) {
+		t.Error("a fresh entry is loaded anew")
+	}
 
 	for name, w := range writesOf {
 		mustSet(t, c, []byte("k"), []byte("old"))

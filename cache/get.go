@@ -28,11 +28,12 @@ import (
 type outcome uint8
 
 const (
-	hit     outcome = iota
-	miss            // this slot, or this key, is not it
-	changed         // somebody wrote meanwhile: start over
-	absent          // a page is not in memory yet: load it, then start over
-	broken          // bytes that we did not write
+	hit      outcome = iota
+	miss             // this slot, or this key, is not it
+	changed          // somebody wrote meanwhile: start over
+	absent           // a page is not in memory yet: load it, then start over
+	broken           // bytes that we did not write
+	conflict         // a guard does not pass
 )
 
 // A ref is a record whose key matched, and what proves that it still stands.
@@ -190,7 +191,7 @@ func (s *shard) get(dst, key []byte, hash uint64, t *terms) (value []byte, ok bo
 		r, o := s.find(key, hash)
 		if o == hit {
 			now := s.cache.now()
-			if !r.head.serves(now) {
+			if r.head.gone(now) {
 				s.stats.passOver(r.head)
 				o = miss
 			} else if value, o = s.copyValue(dst, &r); o == hit {
@@ -219,11 +220,16 @@ func (s *shard) lose(r *ref) {
 	s.lock()
 	defer s.unlock()
 	if (word(atomic.LoadUint64(r.slot))^r.w)&^freqMask == 0 {
-		s.putLocked(s.index.slotNumber(r.slot), 0)
-		s.forgetLocked(r.w, r.head) // what is left of its own segments
-		s.stats.corrupt.Add(1)
-		s.stats.dropped.Add(1)
+		s.loseEntryLocked(s.index.slotNumber(r.slot), r.w, r.head)
 	}
+}
+
+// loseEntryLocked drops an entry of whose own segments one is gone.
+func (s *shard) loseEntryLocked(slot uint32, w word, h header) {
+	s.putLocked(slot, 0)
+	s.buryLocked(w, h) // what is left of them
+	s.stats.corrupt.Add(1)
+	s.stats.dropped.Add(1)
 }
 
 // copyValue appends the value of r to dst. The header was proved when the key

@@ -79,8 +79,8 @@ func (h header) expired(now int64) bool { e := h.expiry(); return e != 0 && e <=
 // hidden reports whether the record has no value to serve.
 func (h header) hidden() bool { return h.lo&hiddenBits != 0 }
 
-// serves reports whether the entry is a hit at now.
-func (h header) serves(now int64) bool { return h.lo&hiddenBits == 0 && !h.expired(now) }
+// gone reports whether the entry counts as absent at now.
+func (h header) gone(now int64) bool { return h.lo&hiddenBits != 0 || h.expired(now) }
 
 // slides reports whether a hit restarts the entry's time to live.
 func (h header) slides() bool { return h.lo&(flagSliding<<flagsShift) != 0 }

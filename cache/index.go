@@ -124,8 +124,8 @@ func (s *shard) roomLocked(hash uint64) (slot uint32, ok bool) {
 	case okB:
 		return slotB, true
 	}
-	if s.sweeping {
-		return 0, false // see sweep.go
+	if s.sweeping || s.strayingLocked() {
+		return 0, false // see sweep.go and walk.go
 	}
 	if slot, ok = s.vacateLocked(a, moveDepth); !ok {
 		slot, ok = s.vacateLocked(b, moveDepth)
@@ -166,6 +166,7 @@ func (s *shard) moveSlotLocked(from, to uint32, w word, step uint64) {
 	s.putLocked(to, w)
 	s.index.version.Add(step)
 	s.putLocked(from, 0)
+	s.movedLocked(from, to)
 }
 
 // growLocked splits buckets until the index is under its load again, at most
@@ -203,8 +204,9 @@ func (s *shard) splitLocked() bool {
 		count++
 	}
 	s.index.version.Add(1)
-	for _, slot := range moved[:count] {
+	for i, slot := range moved[:count] {
 		s.putLocked(slot, 0)
+		s.movedLocked(slot, n*bucketSlots+uint32(i))
 	}
 	return true
 }
@@ -212,6 +214,6 @@ func (s *shard) splitLocked() bool {
 // putLocked is the one way a slot changes, but for eviction: stored, and written
 // to the journal. A MemoryOnly entry is 0 in the journal. // I5
 func (s *shard) putLocked(slot uint32, w word) {
-	s.index.store(slot, w)
+	s.storeLocked(slot, w)
 	s.journal.append(slot, w.onFile())
 }

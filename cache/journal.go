@@ -8,9 +8,14 @@ import "encoding/binary"
 type journal struct {
 	chunk *[journalChunk]byte
 	left  int // bytes of chunk that are free, at its end; 0 without a chunk
-	taken int // bytes of chunk that earlier cuts took
-	full  [][]byte
-	size  int // bytes of full
+	// parked stands in for left between a cut and the first store after it, which
+	// so comes by extend, and is noted.
+	parked int
+	clock  *clock // may be nil
+	since  int64  // when the first store since the last cut came; 0: none, or no clock
+	taken  int    // bytes of chunk that earlier cuts took
+	full   [][]byte
+	size   int // bytes of full
 	// limit is how many stores between two cuts a disk that hangs can make a shard
 	// hold, to a chunk; 0: no journal is kept.
 	limit int
@@ -35,32 +40,41 @@ func (j *journal) append(slot uint32, w word) {
 	j.left -= journalEntry
 }
 
-func (j *journal) used() int { return journalChunk - j.left }
+func (j *journal) used() int { return journalChunk - j.left - j.parked }
 
 // extend starts another chunk; false if the store need not be kept.
 func (j *journal) extend() bool {
 	if j.limit == 0 || j.lost {
 		return false
 	}
+	if j.since == 0 && j.clock != nil {
+		j.since = j.clock.last()
+	}
+	if j.parked > 0 {
+		j.left, j.parked = j.parked, 0
+		return true
+	}
 	if j.chunk != nil && j.used() > j.taken {
 		j.full = append(j.full, j.chunk[j.taken:j.used()])
 		j.size += j.used() - j.taken
 	}
 	if j.size >= j.limit*journalEntry {
-		*j = journal{limit: j.limit, lost: true}
+		*j = journal{limit: j.limit, lost: true, clock: j.clock, since: j.since}
 		return false
 	}
 	j.chunk, j.left, j.taken = new([journalChunk]byte), journalChunk, 0
 	return true
 }
 
-// cut returns the stores since the cut before, and whether some were lost.
-func (j *journal) cut() (parts [][]byte, lost bool) {
-	parts, lost = j.full, j.lost
+// cut returns the stores since the cut before, whether some were lost, and when
+// the first came.
+func (j *journal) cut() (parts [][]byte, lost bool, since int64) {
+	parts, lost, since = j.full, j.lost, j.since
 	if j.chunk != nil && j.used() > j.taken {
 		parts = append(parts, j.chunk[j.taken:j.used():j.used()])
 		j.taken = j.used()
 	}
-	j.full, j.size, j.lost = nil, 0, false
-	return parts, lost
+	j.parked, j.left = j.parked+j.left, 0
+	j.full, j.size, j.lost, j.since = nil, 0, false, 0
+	return parts, lost, since
 }

@@ -13,7 +13,7 @@ func TestAJournalThatOverflowsSaysSo(t *testing.T) {
 	for i := range 5000 {
 		j.append(uint32(i), word(i))
 	}
-	parts, lost := j.cut()
+	parts, lost, _ := j.cut()
 	n := 0
 	for _, p := range parts {
 		for ; len(p) > 0; p = p[journalEntry:] {
@@ -29,11 +29,11 @@ func TestAJournalThatOverflowsSaysSo(t *testing.T) {
 	for i := range 30_000 {
 		j.append(uint32(i), 1)
 	}
-	if parts, lost = j.cut(); !lost || len(parts) != 0 {
+	if parts, lost, _ = j.cut(); !lost || len(parts) != 0 {
 		t.Errorf("after an overflow: lost %v, %d parts", lost, len(parts))
 	}
 	j.append(7, 7)
-	if parts, lost = j.cut(); lost || len(parts) != 1 || len(parts[0]) != journalEntry {
+	if parts, lost, _ = j.cut(); lost || len(parts) != 1 || len(parts[0]) != journalEntry {
 		t.Errorf("after the cut: lost %v, %d parts", lost, len(parts))
 	}
 }

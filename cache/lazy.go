@@ -28,6 +28,7 @@ type lazyShard struct {
 	places   func(place uint32) int64 // offset of a place in the page file
 	segments []loader.Segment         // those that Open found; not all need be restored
 	sources  []source                 // of each
+	partial  bool                     // some of what was written was not restored
 
 	// Guarded by the shard's mu.
 	marks   []uint64 // a bit a slot of the image's buckets
@@ -106,15 +107,21 @@ func (s *shard) loadFor(key []byte, hash uint64) {
 	s.lock()
 	slot, w, need, ok := s.absentLocked(a, b, tagOf(hash))
 	s.unlock()
-	if !ok {
+	if ok {
+		s.loadOrLose(slot, w, need)
+	}
+}
+
+// loadOrLose brings in what a word's entry needs, or forgets it.
+func (s *shard) loadOrLose(slot uint32, w word, need want) {
+	l := s.lazy.Load()
+	if l == nil || s.loadPages(l, need) {
 		return
 	}
-	if !s.loadPages(l, need) {
-		s.lock()
-		defer s.unlock()
-		if s.index.load(slot)&^freqMask == w&^freqMask {
-			s.loseLocked(slot, w)
-		}
+	s.lock()
+	defer s.unlock()
+	if s.index.load(slot)&^freqMask == w&^freqMask {
+		s.loseLocked(slot, w)
 	}
 }
 

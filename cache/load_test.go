@@ -184,8 +184,14 @@ var writesOf = map[string]struct {
 	"SetEntry": {func(c *Cache, key []byte) error {
 		return c.SetEntry(key, []byte("set"), EntryOptions{MemoryOnly: true})
 	}, "set"},
-	"Delete":       {func(c *Cache, key []byte) error { c.Delete(key); return nil }, ""},
-	"Clear":        {func(c *Cache, key []byte) error { return c.Clear() }, ""},
+	"Delete": {func(c *Cache, key []byte) error { c.Delete(key); return nil }, ""},
+	"Clear":  {func(c *Cache, key []byte) error { return c.Clear() }, ""},
+	"Compute": {func(c *Cache, key []byte) error {
+		return c.Compute(key, func([]byte, bool) ([]byte, Op) { return []byte("set"), OpWrite })
+	}, "set"},
+	"Compute deletes": {func(c *Cache, key []byte) error {
+		return c.Compute(key, func([]byte, bool) ([]byte, Op) { return nil, OpDelete })
+	}, ""},
 	"Batch sets":   {func(c *Cache, key []byte) error { return c.Batch([]BatchOp{{Key: key, Value: []byte("set")}}) }, "set"},
 	"Batch delete": {func(c *Cache, key []byte) error { return c.Batch([]BatchOp{{Key: key}}) }, ""},
 }
@@ -220,6 +226,22 @@ func TestWritesDuringALoadWin(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestRefusedWritesDoNotOvertake: what a condition or Compute leaves as it was is no
+// write.
+func TestRefusedWritesDoNotOvertake(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	l := newStall("value")
+	a := start(context.Background(), c, "k", l.load)
+	<-l.begun
+	if err := c.SetEntry([]byte("k"), nil, EntryOptions{IfStamp: 7}); !errors.Is(err, ErrConflict) {
+		t.Errorf("IfStamp: %v", err)
+	}
+	must(t, c.Compute([]byte("k"), func([]byte, bool) ([]byte, Op) { return nil, OpKeep }))
+	close(l.release)
+	wantGot(t, "caller", <-a, "value")
+	wantValue(t, c, []byte("k"), []byte("value"))
 }
 
 // wantNoFlights wants the tables to be empty.
@@ -374,6 +396,7 @@ func TestPanicOfALoadWhoseCallerLeft(t *testing.T) {
 	if g := <-b; g.panic != nil || g.err == nil || !strings.Contains(g.err.Error(), "panicked: lost") {
 		t.Errorf("who stayed: %v, panic %v", g.err, g.panic)
 	}
+	mustClose(t, c)
 	text := log.String()
 	if strings.Count(text, "event=load_panicked") != 1 || !strings.Contains(text, "cache=users") || !strings.Contains(text, "cache.boom(") {
 		t.Errorf("the log: %s", text)
@@ -481,6 +504,28 @@ func TestLoadsAndClose(t *testing.T) {
 		t.Errorf("who waited: %v", g.err)
 	}
 	soon(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestResultsAfterCloseAreNotStored, while the last generation is still to come.
+func TestResultsAfterCloseAreNotStored(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Freshness.NegativeTTL = time.Hour
+	c := openMemory(t, o)
+	for _, err := range []error{nil, ErrNotFound} {
+		l := newStall("late")
+		l.err = err
+		a := start(context.Background(), c, "k", l.load)
+		<-l.begun
+		c.closed.Store(true)
+		close(l.release)
+		if g := <-a; !errors.Is(g.err, err) {
+			t.Errorf("%v, want %v", g.err, err)
+		}
+		c.closed.Store(false)
+		if n := c.Len(); n != 0 {
+			t.Errorf("%d entries after a load that ended with %v", n, err)
+		}
+	}
 }
 
 // TestLoadsAmongWriters: whatever comes between, nothing older than a key's last

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -99,7 +100,7 @@ func runProgram(t testing.TB, program []byte, hash string) {
 	m.o.Durability.Weak = time.Hour // only when the program says so
 	m.o.Recovery.Positional = config&8 != 0
 	m.o.Clock = m.now
-	m.o.Freshness.Jitter = -1
+	m.o.Freshness = Freshness{Jitter: -1, NegativeTTL: 50 * time.Millisecond}
 	m.o.hooks.hash, m.o.hooks.seed = badHashes[hash], 7
 	m.strict = config&1 == 0 && hash == "good"
 	if config&2 == 0 {
@@ -154,8 +155,10 @@ func (m *machine) step() {
 		m.set(m.key(), 7000+m.next()*113, EntryOptions{MemoryOnly: op == 12 && m.next()%3 == 0})
 	case 13, 14, 15, 16:
 		m.delete(m.key())
-	case 17, 18:
+	case 17:
 		m.get(m.key())
+	case 18:
+		m.load(m.key())
 	case 19:
 		m.view(m.key())
 	case 20, 21:
@@ -281,6 +284,30 @@ func (m *machine) get(key []byte) {
 		m.fail("AppendGet changed what it appends to")
 	}
 	m.check(key, value[6:], ok)
+}
+
+// load gets a key, or loads a new value, or that there is none.
+func (m *machine) load(key []byte) {
+	m.note("load %.8s", key)
+	loaded := false
+	m.version++
+	value, err := m.c.GetOrLoad(context.Background(), key, func(context.Context) ([]byte, error) {
+		loaded = true
+		if m.version%2 == 0 {
+			return nil, ErrNotFound
+		}
+		return modelValue(m.version, 100), nil
+	})
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		m.fail("load %.8q: %v", key, err)
+	case !loaded || err != nil:
+		m.check(key, value, err == nil)
+	default:
+		m.check(key, nil, false)
+		m.have[string(key)] = m.entry(value, EntryOptions{})
+	}
+	m.get(key)
 }
 
 func (m *machine) view(key []byte) {

@@ -58,7 +58,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 }
 
 func newPersistence(dir string, o *Options) *persistence {
-	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{}), log: o.Logger.With("cache", o.Name)}
+	p := &persistence{dir: dir, fs: o.hooks.fs, schema: o.Schema, verified: make(chan struct{})}
 	if p.fs == nil {
 		p.fs = pagefile.OS()
 	}
@@ -85,9 +85,6 @@ func (p *persistence) acquire(ctx context.Context, o *Options) error {
 		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
 	}
 	p.lock, p.network = a.lock, a.network
-	if p.network != "" {
-		p.log.Warn("network file system: files are read by position and locks may not hold", "event", "network", "type", p.network, "dir", p.dir)
-	}
 	return nil
 }
 
@@ -110,8 +107,9 @@ func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err e
 // load reads what the directory holds, for as long as ctx lasts.
 func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
 	type loaded struct {
-		res *loader.Result
-		err error
+		res   *loader.Result
+		sizes dump.Sizes
+		err   error
 	}
 	if p.lock != nil {
 		l, ok := within(ctx, func() (l loaded) {
@@ -120,6 +118,7 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 				Positional: o.Recovery.Positional || p.network != "",
 				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
 			})
+			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
 			if l.res != nil {
@@ -128,6 +127,7 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 			p.links.release()
 		})
 		if ok {
+			p.sizes = l.sizes
 			return l.res, l.err
 		}
 	}
@@ -198,8 +198,9 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.result = p, res
+	c.persist, p.notices, p.clock, p.result = p, c.notices, &c.clock, res
 	for _, s := range c.shards {
+		s.journal.clock = &c.clock
 		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal))
 	}
 	return c, nil
@@ -210,9 +211,10 @@ func (p *persistence) attach(c *Cache, o *Options, res *loader.Result, geo pagef
 	if res == nil {
 		return
 	}
+	p.mapped = res.MappedBytes()
 	res.Shards = nil // the shards have what they need of it
 	if !res.Foreign {
-		p.dumper = dump.New(p.config(c, o, geo), cutter{c}, start)
+		p.dumper = dump.New(p.config(c, o, geo), c.source(), start)
 	}
 }
 
@@ -238,15 +240,15 @@ func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
-		Image: res.Image, Chain: res.Chain,
+		Image: res.Image, Chain: res.Chain, Sizes: p.sizes,
 	}
 	if res.Record != nil {
 		for i := range res.Shards {
 			start.Count += len(res.Shards[i].Segments)
 		}
 		start.Shards = c.recover(res)
-		start.Named = p.namedPlaces
 	}
+	start.Named = p.namedPlaces
 	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }
@@ -271,7 +273,7 @@ func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.C
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Memory: linkArena, Event: p.event,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow,
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

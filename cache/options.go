@@ -38,8 +38,21 @@ type Options struct {
 
 	// CloseTimeout bounds the final flush of Close. Default 10 s.
 	CloseTimeout time.Duration
+	// OnEvict is called after an entry left the cache, on a goroutine of the cache,
+	// never under a lock; key and value are copies, which may be kept. Whatever the
+	// Cause, the events of a key come in their order; a Set for which there was no
+	// room is one of CauseEvicted. Entries that Close ends, or that Open could not
+	// restore, or of which bytes were lost, make no call. 16,384 entries and 16 MiB
+	// wait at most, with large values in an eighth of the cache's memory; beyond,
+	// while OnEvict is slow or Clear is fast, they are dropped and counted:
+	// Stats.EvictDropped. It may call any method: Close then returns without the
+	// events that still wait, else it waits for them. Nil: no entry is copied.
+	OnEvict func(key, value []byte, why Cause)
+	// Events receives lifecycle events. Open copies it.
+	Events *Events
 	// Logger defaults to slog.Default(). Use slog.New(slog.DiscardHandler) to
-	// silence. Nothing is logged per operation.
+	// silence. Nothing is logged per operation, and everything on a goroutine of
+	// its own: one that blocks holds up Events, and Close to its timeout.
 	Logger *slog.Logger
 	// Name labels logs. Default: base name of dir.
 	Name string

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/loader"
@@ -23,7 +22,7 @@ type persistence struct {
 	lock    io.Closer // nil: the disk did not answer
 	schema  string
 	network string // type of the network file system, if it is on one
-	log     *slog.Logger
+	notices *notices
 	result  *loader.Result // nil: the disk did not answer
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
@@ -32,17 +31,32 @@ type persistence struct {
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
 
+	checks   checks
 	verified chan struct{} // closed when everything is in memory and verified
+
+	clock              *clock
+	flushTime, durable tally
+	mapped             int64      // bytes of files, until release
+	sizes              dump.Sizes // of the files that Open found
 
 	mu     sync.Mutex
 	report RecoveryReport
-	failed time.Time // since when dumps fail; zero: they do not
-	noted  bool      // failing for long has been logged
+	outage outage
+	damage error // of the last generation that was checked
+	// differs is why a generation that was checked was not what memory held, for
+	// the life of the process.
+	differs error
 }
 
 // begin starts what runs in the background.
 func (p *persistence) begin(c *Cache) {
-	p.logRecovered()
+	if p.network != "" {
+		p.notices.say(slog.LevelWarn, "network file system: files are read by position and locks may not hold", "network", "type", p.network, "dir", p.dir)
+	}
+	p.mu.Lock()
+	r := p.report
+	p.mu.Unlock()
+	p.notices.recovered(r)
 	if p.dumper != nil {
 		p.dumper.Start()
 	}
@@ -54,13 +68,17 @@ func (p *persistence) begin(c *Cache) {
 		defer c.running.Done()
 		c.prefetch()
 	}()
+	if p.dumper != nil && !c.opts.hooks.step {
+		c.running.Add(1)
+		go c.checkLoop()
+	}
 }
 
 // health is why nothing is persisted, or the dumper's word.
 func (p *persistence) health() error {
 	switch {
 	case p.dumper != nil:
-		return cmp.Or(p.dumper.Health(), p.stale)
+		return cmp.Or(p.dumper.Health(), p.checkHealth(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
 	}
@@ -83,7 +101,7 @@ func (p *persistence) close(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("cache: close: last generation: %w", err)
 	}
-	p.log.Info("closed", "event", "closed", "generation", p.dumper.Stats().Generation, "err", err)
+	p.closed(err)
 	return err
 }
 
@@ -111,52 +129,16 @@ func (p *persistence) abandon() {
 	}
 }
 
-// event hears of every generation; only what a person should know is logged.
-func (p *persistence) event(e dump.Event) {
-	if e.Kind == dump.Scrub {
-		p.log.Warn("pages on the disk are damaged; they are written again elsewhere", "event", "scrub", "pages", e.Pages, "err", e.Err)
-		return
-	}
-	since, noted := p.note(e)
-	if e.Err == nil {
-		if !since.IsZero() {
-			p.log.Info("flushing again", "event", "flush_resumed", "generation", e.Generation)
-		}
-		p.log.Debug("flushed", "event", "flushed", "generation", e.Generation, "kind", e.Kind, "pages", e.Pages, "bytes", e.Bytes, "took", e.Took)
-		return
-	}
-	if e.Kind == dump.Weak {
-		p.log.Debug("weak generations paused", "event", "weak_paused", "err", e.Err)
-		return
-	}
-	if since.IsZero() {
-		p.log.Warn("flush failed; serving goes on", "event", "flush_failed", "err", e.Err)
-	} else if !noted && time.Since(since) > time.Minute {
-		p.log.Error("flushes have failed for a minute", "event", "flush_failing", "since", since, "err", e.Err)
-	}
-}
-
-// note keeps since when dumps fail, and returns what was known before. A logger
-// is the user's code, and is not called under mu.
-func (p *persistence) note(e dump.Event) (since time.Time, noted bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	since, noted = p.failed, p.noted
-	switch {
-	case e.Err == nil:
-		p.failed, p.noted = time.Time{}, false
-	case e.Kind == dump.Weak:
-	case since.IsZero():
-		p.failed = time.Now()
-	case time.Since(since) > time.Minute:
-		p.noted = true
-	}
-	return since, noted
-}
-
 // persistStats adds what the dumper counts. Without files all of it is 0.
 func (c *Cache) persistStats(st *Stats) {
-	if c.persist == nil || c.persist.dumper == nil {
+	if c.persist == nil {
+		return
+	}
+	st.FlushTime, st.DurableLag = c.persist.flushTime.histogram(), c.persist.durable.histogram()
+	if !c.closed.Load() {
+		st.MappedBytes = c.persist.mapped
+	}
+	if c.persist.dumper == nil {
 		return
 	}
 	d := c.persist.dumper.Stats()
@@ -168,26 +150,8 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
-}
-
-// damaged notes bytes that could not be proved.
-func (p *persistence) damaged(err error) {
-	p.mu.Lock()
-	p.report.PagesDropped++
-	p.mu.Unlock()
-	p.lessened(err)
-}
-
-// lessened notes why not everything was restored.
-func (p *persistence) lessened(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.report.Outcome == OutcomeWarm {
-		p.report.Outcome = OutcomePartial
-	}
-	if p.report.Reason == nil {
-		p.report.Reason = err
-	}
+	st.OnDisk = d.OnDisk
+	st.LastVerified = c.persist.checks.verified.Load()
 }
 
 func randomWord() uint64 {

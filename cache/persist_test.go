@@ -21,6 +21,9 @@ func mustFlush(t testing.TB, c *Cache) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := checked(c); err != nil {
+		t.Fatal(err)
+	}
 	return g
 }
 

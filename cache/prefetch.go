@@ -30,6 +30,7 @@ func (c *Cache) prefetch() {
 	}
 	for _, s := range c.shards {
 		s.settlePages()
+		s.countDigest()
 	}
 	p := c.persist
 	p.mu.Lock()
@@ -112,7 +113,7 @@ func (s *shard) settlePages() {
 		})
 		s.sweepMu.Unlock()
 	}
-	s.collectOrphans(l)
+	s.matchLarge(l)
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
 	s.lock()
@@ -123,24 +124,30 @@ func (s *shard) settlePages() {
 	s.lazy.Store(nil)
 }
 
-// collectOrphans gives back large segments that Open found and no record lists:
-// what listed them was lost.
-func (s *shard) collectOrphans(l *lazyShard) {
+// matchLarge gives back large segments that Open found and no record lists: what
+// listed them was lost. It forgets entries that list a segment which is not there.
+func (s *shard) matchLarge(l *lazyShard) {
 	orphans := make(map[uint64]bool)
 	for i := range l.segments {
 		if from := &l.segments[i]; from.Queue == pagefile.QueueLarge && s.large.at(from.Number).number.Load() == from.Number {
 			orphans[from.Number] = true
 		}
 	}
-	if len(orphans) == 0 {
+	if len(orphans) == 0 && !l.partial {
 		return
 	}
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
-	s.sweep(func(_ uint32, w word) {
+	s.sweep(func(slot uint32, w word) {
 		rec := s.recordAt(w.queue(), s.positionLocked(w))
-		for list := listOf(rec, readHeader(rec), s.segmentSize); len(list) >= 8; list = list[8:] {
-			delete(orphans, binary.LittleEndian.Uint64(list))
+		h, whole := readHeader(rec), true
+		for list := listOf(rec, h, s.segmentSize); len(list) >= 8; list = list[8:] {
+			number := binary.LittleEndian.Uint64(list)
+			delete(orphans, number)
+			whole = whole && s.large.at(number).number.Load() == number
+		}
+		if !whole {
+			s.loseEntryLocked(slot, w, h)
 		}
 	})
 	var list []byte

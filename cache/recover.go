@@ -81,6 +81,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	}
 	s.restoreQueues(l, from)
 	kept := s.restoreSegments(l, res, run)
+	l.partial = res.Reason != nil || len(kept.skipped) > 0
 	start.Segments = kept.all
 	start.Died = slices.Concat(start.Died, kept.died) // or their places would have two owners
 	slices.Sort(start.Died)

@@ -80,7 +80,7 @@ func (r *refill) order() (list []origin) {
 
 // segment copies the records of one segment that are of a class.
 func (r *refill) segment(o origin, class func(word) bool) {
-	var in *reading
+	var in *segmentReader
 	for _, w := range o.f.of(o.at) {
 		if !class(w) {
 			continue
@@ -95,7 +95,7 @@ func (r *refill) segment(o origin, class func(word) bool) {
 	}
 }
 
-func (r *refill) record(in *reading, w word) {
+func (r *refill) record(in *segmentReader, w word) {
 	off := int(uint64(w.pos())%r.v.geo.UnitsPerSegment()) * unitSize
 	rec, h, ok := in.record(off)
 	if !ok {

@@ -121,14 +121,3 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 		}
 	}
 }
-
-func (p *persistence) logRecovered() {
-	p.mu.Lock()
-	r := p.report
-	p.mu.Unlock()
-	level := slog.LevelInfo
-	if r.Reason != nil {
-		level = slog.LevelWarn
-	}
-	p.log.Log(context.Background(), level, "recovered", "recovery", r)
-}

@@ -22,8 +22,14 @@ func (c *Cache) SetWithTTL(key, value []byte, ttl time.Duration) error {
 
 // EntryOptions are per-entry settings for SetEntry.
 type EntryOptions struct {
-	TTL        time.Duration // 0: default, negative: none
-	MemoryOnly bool          // never written to any file; gone after a restart
+	TTL time.Duration // 0: default, negative: none
+	// IfAbsent stores only if the key is not there, else ErrConflict. What has
+	// expired is not there.
+	IfAbsent bool
+	// IfStamp stores only over the value of this EntryInfo.Stamp, else
+	// ErrConflict, also if nothing is there; 0: any. With IfAbsent it never is met.
+	IfStamp    uint64
+	MemoryOnly bool // never written to any file; gone after a restart
 
 	terms *terms // of a view with its own Freshness; nil: the cache's
 }
@@ -36,7 +42,8 @@ func (o *EntryOptions) queue() uint8 {
 	return smallQueue
 }
 
-// SetEntry is Set with settings of the entry's own.
+// SetEntry is Set with settings of the entry's own. ErrConflict, too, leaves what
+// was stored as it was.
 func (c *Cache) SetEntry(key, value []byte, o EntryOptions) error {
 	return c.set(key, value, o)
 }
@@ -48,8 +55,17 @@ type entry struct {
 	body []byte // value, or the list of a large one's segments
 	head header
 	q    uint8 // of a new key; one that is in the main queue stays there
-	// flight is the load that brought it, nil if none did.
-	flight *flight
+
+	guard guard  // of a conditional write
+	value []byte // as it was given
+}
+
+// cause is why what it replaces leaves: absence replaces nothing.
+func (e *entry) cause() Cause {
+	if e.head.hidden() {
+		return CauseDeleted
+	}
+	return CauseReplaced
 }
 
 // list is the list of a large value's segments.
@@ -62,18 +78,44 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 	if err := c.check(key, value); err != nil {
 		return err
 	}
-	c.store(key, value, o)
+	if o.IfAbsent || o.IfStamp != 0 {
+		return c.setIf(key, value, o)
+	}
+	c.store(key, value, o, guard{})
 	return nil
 }
 
-// store stores what was checked. An entry for which there is no memory is
-// forgotten, and what was stored is outdated then.
-func (c *Cache) store(key, value []byte, o EntryOptions) {
+// store stores what was checked, or answers conflict.
+func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 	e, ok := c.prepare(key, value, o)
-	if !ok || !c.put(&e) {
-		c.remove(key)
-		c.shardOf(e.hash).stats.rejected.Add(1)
+	e.guard = g
+	stored := c.putOrForget(&e, ok)
+	c.tellLeavers()
+	return stored
+}
+
+// putOrForget stores a prepared entry. One for which there is no memory is
+// forgotten, and what was stored is outdated then.
+func (c *Cache) putOrForget(e *entry, ok bool) outcome {
+	o := changed
+	if ok {
+		o = c.put(e)
 	}
+	if o != changed {
+		return o
+	}
+	why := CauseEvicted
+	if e.head.hidden() {
+		why = CauseDeleted
+	}
+	if o, _ = c.removeIf(e.key, e.guard, why); o == conflict {
+		return conflict
+	}
+	c.shardOf(e.hash).stats.rejected.Add(1)
+	if c.leavers != nil && why == CauseEvicted {
+		c.leavers.refuse(e.key, e.value)
+	}
+	return o
 }
 
 // check refuses what cannot be stored.
@@ -95,7 +137,7 @@ func (c *Cache) check(key, value []byte) error {
 // own. ok is false if there is no memory for those.
 func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 	now, t := c.now(), c.termsIn(o)
-	e = entry{hash: c.hash.sum(key), key: key, body: value, q: o.queue()}
+	e = entry{hash: c.hash.sum(key), key: key, body: value, value: value, q: o.queue()}
 	var flags uint8
 	if o.TTL == 0 && t.slides != nil {
 		flags = flagSliding
@@ -111,9 +153,10 @@ func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 	return e, true
 }
 
-// put stores a prepared entry, making room until it fits; false if cleaning
-// everything does not help.
-func (c *Cache) put(e *entry) bool {
+// put stores a prepared entry, making room until it fits. It answers changed if
+// cleaning everything does not help, conflict if the guard does not pass; what a
+// large value took is given back then.
+func (c *Cache) put(e *entry) outcome {
 	s := c.shardOf(e.hash)
 	for tries := 0; ; tries++ {
 		s.lock()
@@ -126,21 +169,25 @@ func (c *Cache) put(e *entry) bool {
 		case changed:
 			if tries >= c.mostTries() {
 				c.freeLarge(e.list(c.segmentSize))
-				return false
+				return changed
 			}
 			c.makeRoom(s, tries)
 			continue
+		case conflict:
+			c.freeLarge(e.list(c.segmentSize))
+			return conflict
 		}
 		if crossed {
 			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
 		}
-		return true
+		return hit
 	}
 }
 
 // setLocked is the order of a write: reserve, copy, publish the slot, append to
-// the journal. absent asks for pages, changed for room; nothing has happened
-// then. crossed is true now and then: the caller owes some cleaning.
+// the journal. absent asks for pages, changed for room, conflict is a guard that
+// does not pass; nothing has happened then. crossed is true now and then: the
+// caller owes some cleaning.
 func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
 		return hit, false
@@ -149,11 +196,13 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if o == absent {
 		return absent, false
 	}
-	if (len(s.flights) != 0 || e.flight != nil) && !s.admitLocked(e) {
-		s.cache.freeLarge(e.list(s.segmentSize))
-		return hit, false
-	}
 	found := o == hit
+	if e.guard.kind != unguarded && !e.guard.passesLocked(s, found, old, oldHead) {
+		return conflict, false
+	}
+	if len(s.flights) != 0 {
+		s.overtakeLocked(e.hash, e.key, &e.guard)
+	}
 	q := e.q
 	if found && q == old.queue()&^1 {
 		q = old.queue() // an overwrite of a key in main goes to main
@@ -174,7 +223,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
-		s.forgetLocked(old, oldHead)
+		s.forgetLocked(old, oldHead, e.cause())
 	} else {
 		s.growLocked(splitsPerSet)
 	}
@@ -232,6 +281,9 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 // dropBodyLocked gives up an entry that found no slot.
 func (s *shard) dropBodyLocked(e *entry) {
 	s.stats.rejected.Add(1)
+	if l := s.cache.leavers; l != nil && !e.head.hidden() {
+		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
+	}
 	s.cache.freeLarge(e.list(s.segmentSize))
 }
 
@@ -255,6 +307,9 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 			rec := s.recordAt(w.queue(), s.positionLocked(w))
 			h = readHeader(rec)
 			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+				if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
+					return slot, w, h, absent
+				}
 				return slot, w, h, hit
 			}
 		}
@@ -267,28 +322,47 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 
 // Delete removes key and reports whether it was present.
 func (c *Cache) Delete(key []byte) bool {
-	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key)
+	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
 
-func (c *Cache) remove(key []byte) bool {
+func (c *Cache) remove(key []byte, why Cause) bool {
+	_, live := c.removeIf(key, guard{}, why)
+	return live
+}
+
+// removeIf deletes key if the guard passes, else it answers conflict. live tells
+// whether something was there that counts.
+func (c *Cache) removeIf(key []byte, g guard, why Cause) (o outcome, live bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
+	defer c.tellLeavers()
+	c.now() // for what the clock last told, under the lock
 	for {
-		s.lock()
-		if len(s.flights) != 0 {
-			s.overtakeLocked(hash, key)
-		}
-		slot, w, h, o := s.findLocked(key, hash)
-		if o == hit {
-			s.putLocked(slot, 0)
-			s.forgetLocked(w, h)
-			s.stats.deletes.Add(1)
-		}
-		s.unlock()
+		o, h := s.removeLocking(key, hash, &g, why)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
 		}
-		return o == hit && h.serves(c.now())
+		return o, o == hit && !h.gone(c.now())
 	}
+}
+
+// removeLocking is the order of a write for a deletion.
+func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (outcome, header) {
+	s.lock()
+	defer s.unlock()
+	slot, w, h, o := s.findLocked(key, hash)
+	switch {
+	case o == absent:
+	case !g.passesLocked(s, o == hit, w, h):
+		o = conflict
+	case o == hit:
+		s.putLocked(slot, 0)
+		s.forgetLocked(w, h, why)
+		s.stats.deletes.Add(1)
+	}
+	if len(s.flights) != 0 && (o == hit || o == miss) {
+		s.overtakeLocked(hash, key, g)
+	}
+	return o, h
 }

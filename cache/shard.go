@@ -48,8 +48,11 @@ type shard struct {
 	born        []dump.Large // large segments published since the last cut
 	died        []uint64     // large segments retired since the last cut
 	sweeping    bool         // see sweep.go
-	guessed     bool         // entries ended whose size was unknown: the gauges need a count
-	shut        bool         // closed: nothing is stored any more
+	walks       []*walk      // that are under way
+	digest      uint64       // of the slots before digested; see digest.go
+	digested    uint64
+	guessed     bool // entries ended whose size was unknown: the gauges need a count
+	shut        bool // closed: nothing is stored any more
 	// Loads that are under way and were not overtaken, by hash; see flight.go.
 	flights map[uint64]*flight
 	// Until when no load in the background begins, by hash; and for how long yet
@@ -130,9 +133,18 @@ func (s *shard) recountLocked() {
 	s.live.Store(live + memoryLive)
 }
 
-// forgetLocked ends a live entry whose slot the caller clears or overwrites: the
-// gauges, and the segments of a large value. // I13
-func (s *shard) forgetLocked(w word, h header) {
+// forgetLocked ends a live entry whose slot the caller clears or overwrites, and
+// notes why for OnEvict.
+func (s *shard) forgetLocked(w word, h header, why Cause) {
+	if s.cache.leavers != nil {
+		s.leaveLocked(w.queue(), s.positionLocked(w), h, why)
+	}
+	s.buryLocked(w, h)
+}
+
+// buryLocked is forgetLocked for what nobody is told of: the gauges, and the
+// segments of a large value. // I13
+func (s *shard) buryLocked(w word, h header) {
 	s.dropLocked(w.queue(), h.size(s.segmentSize))
 	if h.large() {
 		s.retireLargeLocked(w, h)

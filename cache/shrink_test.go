@@ -28,9 +28,17 @@ func TestWhatFindsNoMemoryIsToldDead(t *testing.T) {
 	drop(c)
 	o.MaxBytes = 2 << 20
 	c = openOn(t, o)
-	if _, err := c.WaitVerified(context.Background()); err != nil {
-		t.Fatal(err)
+	r := reopened(t, c)
+	if left, all := c.Len(), r.Entries-r.Dropped; left != all {
+		t.Errorf("%d entries are left of %d, %d are said to be lost", left, r.Entries, r.Dropped)
 	}
+	for i := range 6 {
+		c.Get(fmt.Appendf(nil, "large-%d", i))
+	}
+	if now := reopened(t, c); now.Dropped != r.Dropped {
+		t.Errorf("%d entries were lost after all was verified", now.Dropped-r.Dropped)
+	}
+	checkInvariants(t, c)
 	mustSet(t, c, []byte("a"), []byte("1"))
 	mustFlush(t, c)
 	defer drop(c)

@@ -78,7 +78,7 @@ func (s *shard) slideLocked(a *slide, now int64) (o outcome, units int) {
 	units = h.units(s.segmentSize)
 	key := rec[headerSize : headerSize+h.keyLen()]
 	expiry := a.t.expiry(now, s.cache.hash.sum(key), a.t.ttl)
-	if !h.slides() || !h.serves(now) || expiry <= h.expiry() {
+	if !h.slides() || h.gone(now) || expiry <= h.expiry() {
 		return miss, 0
 	}
 	pos, ok := s.reserveLocked(q, units, s.cache.reserve)

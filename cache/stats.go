@@ -10,6 +10,8 @@ type Stats struct {
 	StaleHits, NegativeHits uint64
 	Sets, Deletes, Rejected uint64 // Rejected: no memory or index slot was left for it
 	Evictions, EvictedBytes uint64
+	EvictDropped            uint64 // calls of OnEvict that were left out, or panicked
+	EventsDropped           uint64 // the same of Events and of lines to the Logger
 	// Calls of a loader that have ended, those that failed other than by
 	// ErrNotFound, callers who waited for a load of another, and the time that
 	// loaders took.
@@ -29,12 +31,19 @@ type Stats struct {
 	// Bytes written since Open, by file; DiskWritten is their sum with records.
 	PageBytes, BlobBytes, ImageBytes, WeakBytes int64
 	DiskWritten                                 int64
+	FlushTime                                   Histogram // of durable generations
+	// DurableLag is from write to durable: of each durable generation, its oldest
+	// write. Most of its writes waited for less.
+	DurableLag Histogram
 
 	Entries           int
 	Bytes, MaxBytes   int64 // Bytes counts live entries with headers and padding
 	ResidentBytes     int64 // memory behind segments in use, and the index; none of it on Go's heap
+	OnDisk            int64 // bytes of the cache's files
+	MappedBytes       int64 // of them, those that are mapped
 	DirtyBytes        int64 // stored since the newest durable generation
 	Generation        uint64
+	LastVerified      uint64 // generation whose files were last compared with memory and equal to it
 	LastFlush         time.Time
 	PredictedRecovery time.Duration // if the process were killed now
 }
@@ -56,6 +65,7 @@ func (s Stats) Sub(t Stats) Stats {
 		{&s.StaleHits, &t.StaleHits}, {&s.NegativeHits, &t.NegativeHits},
 		{&s.Loads, &t.Loads}, {&s.LoadErrors, &t.LoadErrors}, {&s.LoadsShared, &t.LoadsShared},
 		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
+		{&s.EvictDropped, &t.EvictDropped}, {&s.EventsDropped, &t.EventsDropped},
 		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
 		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
@@ -70,6 +80,7 @@ func (s Stats) Sub(t Stats) Stats {
 	} {
 		*c[0] -= *c[1]
 	}
+	s.FlushTime, s.DurableLag = s.FlushTime.sub(t.FlushTime), s.DurableLag.sub(t.DurableLag)
 	s.LoadTime -= t.LoadTime
 	return s
 }
@@ -111,6 +122,10 @@ func (c *Cache) Stats() Stats {
 		st.Faults += s.stats.loads.Load()
 		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
 	}
+	if c.leavers != nil {
+		st.EvictDropped = c.leavers.dropped.Load()
+	}
+	st.EventsDropped = c.notices.dropped.Load()
 	c.loads.addTo(&st)
 	c.persistStats(&st)
 	return st

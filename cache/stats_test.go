@@ -8,8 +8,8 @@ import (
 // Sub subtracts every counter and no gauge: a field that is added belongs to one
 // of them.
 func TestSubKnowsEveryField(t *testing.T) {
-	gauges := map[string]bool{"Entries": true, "Bytes": true, "MaxBytes": true, "ResidentBytes": true, "DirtyBytes": true,
-		"Generation": true, "LastFlush": true, "PredictedRecovery": true}
+	gauges := map[string]bool{"Entries": true, "Bytes": true, "MaxBytes": true, "ResidentBytes": true, "DirtyBytes": true, "OnDisk": true, "MappedBytes": true,
+		"Generation": true, "LastVerified": true, "LastFlush": true, "PredictedRecovery": true}
 	var s, before Stats
 	set := func(st *Stats, n int) {
 		v := reflect.ValueOf(st).Elem()

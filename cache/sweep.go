@@ -48,11 +48,15 @@ func (s *shard) sweepSegment(q uint8, pos, number uint64, keep bool) {
 		}
 		rec := s.recordAt(q, s.positionLocked(w))
 		h := readHeader(rec)
+		why := CauseEvicted
+		if keep {
+			why = CauseCorrupt // a whole segment would have waited for room
+		}
 		if n := h.units(s.segmentSize) * unitSize; h.keyLen() == 0 || n > len(rec) {
 			s.loseLocked(slot, w)
 		} else if !keep || s.cache.over(h) || !s.moveOnLocked(slot, w, rec[:n]) {
 			s.putLocked(slot, 0) // head has not passed it: the journal says it
-			s.evictedLocked(w, h)
+			s.evictedAsLocked(w, h, why)
 		}
 	})
 	s.lock()

@@ -16,7 +16,7 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 	for {
 		r, o := s.find(key, hash)
 		now := c.now()
-		if o == hit && !r.head.serves(now) {
+		if o == hit && r.head.gone(now) {
 			s.stats.passOver(r.head)
 			o = miss
 		}
@@ -128,8 +128,9 @@ type EntryInfo struct {
 	Size    int       // of key and value, in bytes
 	Stored  time.Time // when the value was written, by a clock with steps of 5 ms
 	Expires time.Time // zero: not before it is evicted
-	// Stamp changes with every write of the key. Two writes of the same value
-	// within one step of the clock share a stamp.
+	// Stamp changes with every write of the key, and is not 0; see
+	// EntryOptions.IfStamp. Two writes of the same value within one step of the
+	// clock share a stamp.
 	Stamp uint64
 	// Stale: its time to live is over, and only GetOrLoad serves it, within
 	// Freshness.StaleFor.
@@ -138,44 +139,30 @@ type EntryInfo struct {
 
 // Has reports presence without counting as a use.
 func (c *Cache) Has(key []byte) bool {
-	r, ok := c.peek(key)
-	return ok && r.head.serves(c.now())
+	_, ok := c.peek(key)
+	return ok
 }
 
 // Info is Has with what is known of the entry, also of one that is Stale. It reads
 // the whole value, for the stamp.
 func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 	hash := c.hash.sum(key)
-	s := c.shardOf(hash)
-	for {
-		r, ok := c.peek(key)
-		st := missing
-		if ok {
-			st = c.terms.judge(r.head, c.now())
-		}
-		if st <= denied {
-			return EntryInfo{}, false
-		}
-		value, o := s.copyValue(nil, &r)
-		switch o {
-		case absent:
-			s.loadFor(key, hash)
-			continue
-		case miss:
-			return EntryInfo{}, false
-		case changed:
-			continue
-		}
-		e := EntryInfo{Size: len(key) + len(value), Stored: fromCacheTime(r.head.stored()), Stale: st == stale}
-		if r.head.expiry() != 0 {
-			e.Expires = fromCacheTime(r.head.expiry())
-		}
-		e.Stamp = fold(c.hash.sum(value)|1, uint64(r.head.stored())^c.hash.b)
-		return e, true
+	r := c.shardOf(hash).look(nil, key, hash, false, c.terms.staleFor)
+	if !r.found {
+		return EntryInfo{}, false
 	}
+	return c.info(key, &r), true
 }
 
-// peek finds key without counting, whether or not its time is over.
+func (c *Cache) info(key []byte, r *reading) EntryInfo {
+	e := EntryInfo{Size: len(key) + len(r.value), Stored: fromCacheTime(r.head.stored()), Stamp: c.stamp(r), Stale: r.head.expired(c.now())}
+	if r.head.expiry() != 0 {
+		e.Expires = fromCacheTime(r.head.expiry())
+	}
+	return e
+}
+
+// peek finds key without counting.
 func (c *Cache) peek(key []byte) (r ref, ok bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
@@ -185,6 +172,6 @@ func (c *Cache) peek(key []byte) (r ref, ok bool) {
 			s.loadFor(key, hash)
 			continue
 		}
-		return r, o == hit
+		return r, o == hit && !r.head.gone(c.now())
 	}
 }

@@ -83,7 +83,9 @@ func drop(c *Cache) {
 	close(c.stop)
 	c.running.Wait()
 	c.retireAll()
+	_ = c.awaitLeavers(context.Background())
 	_ = c.awaitViews(context.Background())
+	_ = c.awaitNotices(context.Background())
 	c.persist.abandon()
 }
 
@@ -260,6 +262,9 @@ func (w *world) flush() {
 		w.did("generation %d: %v", g, err)
 		return err == nil
 	})
+	if err := checked(w.c); err != nil {
+		w.fatalf("%v", err)
+	}
 }
 
 // fail has one operation of the next Flush fail, in one of the ways that disks

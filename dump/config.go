@@ -14,6 +14,7 @@ const (
 	defaultPending = 64 << 20
 	minRing        = 64 << 10
 
+	defaultSlow       = time.Second
 	defaultScrubPause = time.Second
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	Budget       time.Duration // worst-case time to serve again; default 100 ms
 	PendingBytes int64         // journals kept for the next durable generation; default 64 MiB
 
+	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
 	// Memory gives n bytes for one link, and a function that takes them back; nil
@@ -44,7 +46,7 @@ type Config struct {
 	Memory func(n int) (b []byte, free func())
 
 	Now   func() time.Time // default time.Now
-	Event func(Event)      // may be nil; called by the goroutine that wrote
+	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }
 
 func (c Config) withDefaults() Config {
@@ -61,6 +63,9 @@ func (c Config) withDefaults() Config {
 	if c.PendingBytes <= 0 {
 		c.PendingBytes = defaultPending
 	}
+	if c.SlowAfter <= 0 {
+		c.SlowAfter = defaultSlow
+	}
 	if c.ScrubPause == 0 {
 		c.ScrubPause = defaultScrubPause
 	}
@@ -74,35 +79,3 @@ func (c Config) withDefaults() Config {
 // cuts needs its segments three times, in the newest generation, in the one
 // before, and in the one being written.
 func (c *Config) maxPlaces() uint32 { return uint32(3*c.Frames + 64) }
-
-// A Kind tells generations apart.
-type Kind uint8
-
-// The kinds of generations.
-const (
-	Weak  Kind = iota // a link of the weak chain
-	Light             // durable, on the image in force
-	Full              // durable, with a new image
-	Scrub             // no generation: pages on the disk were compared
-)
-
-var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full", Scrub: "scrub"}
-
-func (k Kind) String() string { return kindNames[k] }
-
-// An Event tells of a durable generation that was written or failed, of weak
-// generations that paused or failed, and of a scrub that found damage.
-type Event struct {
-	Generation uint64 // number of the link if Kind is Weak
-	Kind       Kind
-	Pages      int   // that went home; of a scrub: that were damaged
-	Bytes      int64 // written to all files
-	Took       time.Duration
-	Err        error // nil: the generation is durable; of a scrub: the first damage
-}
-
-func (c *Config) event(e Event) {
-	if c.Event != nil {
-		c.Event(e)
-	}
-}

@@ -20,6 +20,7 @@ type Dumper struct {
 	opens, lineage uint64
 
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
+	doubt     atomic.Bool   // see Mend
 	quit      chan struct{} // closed by Close
 	done      chan struct{} // closed when no file is touched any more
 	kick      chan struct{} // wakes the durable loop
@@ -35,6 +36,9 @@ type Dumper struct {
 	health   health
 	stats    Stats
 	linked   int64 // bytes of links since the newest durable cut, when last looked at
+	newest   *Note // of the newest durable generation; nil: not of this process
+	holds    []*Hold
+	keepTo   uint64 // generations up to this one are not retired; 0: none
 
 	// cutMu orders cuts and links. No lock is taken while it is held but mu.
 	cutMu   sync.Mutex
@@ -103,14 +107,21 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if start.Opens == 0 {
 		d.opens = start.LastOpens + 1
 	}
-	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool)}
+	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool), sizes: start.Sizes}
+	if d.files.sizes == nil {
+		d.files.sizes = make(Sizes)
+	}
 	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
 	if start.Record != nil && !start.NewLineage {
 		d.lineage = start.Record.Lineage
 	}
+	d.stats.OnDisk = d.onDisk()
 	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads, memory: cfg.Memory}
+	if named := start.Named; named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
+	}
 	if start.Record != nil {
 		d.restore(&start)
 	}
@@ -122,9 +133,6 @@ func New(cfg Config, src Source, start Start) *Dumper {
 func (d *Dumper) restore(s *Start) {
 	d.start = s
 	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record, s.Count)
-	if named := s.Named; named != nil {
-		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
-	}
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State
@@ -187,6 +195,7 @@ func (d *Dumper) adopt(g *generation) {
 	d.cutMu.Unlock()
 	d.history.commit()
 	d.baseRing, d.baseRingEnd = g.ring, g.ringEnd
+	d.noteNewest(g)
 	if g.cut == nil {
 		return // restated: the same cut
 	}
@@ -247,6 +256,9 @@ func (d *Dumper) retire() error {
 // held asks whether somebody reads a generation. When nobody can tell, somebody
 // does.
 func (d *Dumper) held(generation uint64) bool {
+	if d.kept(generation) {
+		return true
+	}
 	held, err := d.lease.Held(generation)
 	return held || err != nil
 }
@@ -278,7 +290,9 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	d.pending.add(c)
 	d.watch.update(d, c)
 	d.look() // a disk that hangs shows what waits for it
+	slow := d.watchStep("write weak generation", true)
 	d.chain.add(c, anchor)
+	slow()
 	d.look()
 	return c
 }

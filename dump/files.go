@@ -21,6 +21,7 @@ type fileKey struct {
 type files struct {
 	cfg    *Config
 	known  map[fileKey]bool // may exist
+	sizes  Sizes            // for Stats; those that grow are added when asked for
 	rings  map[string]bool  // names of record rings that an earlier process made
 	astray []string         // weak rings from before WeakDir was another folder
 	listed bool
@@ -99,6 +100,7 @@ func (f *files) create(key fileKey, size int64) (pagefile.File, error) {
 		f.remove(key)
 		return nil, fmt.Errorf("create %s: %w", pagefile.FileName(key.kind, key.id), err)
 	}
+	f.sizes[key] = max(size, pagefile.FileHeaderBlock)
 	return file, nil
 }
 
@@ -157,6 +159,7 @@ func (f *files) remove(key fileKey) {
 	err := f.cfg.FS.Remove(f.path(key))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		delete(f.known, key)
+		delete(f.sizes, key)
 	}
 }
 
@@ -173,6 +176,7 @@ func (f *files) retire(keep map[fileKey]bool) {
 		}
 		if key.kind == pagefile.KindWeak && f.cfg.WeakDir != f.cfg.Dir && !f.ours(key) {
 			delete(f.known, key)
+			delete(f.sizes, key)
 			continue
 		}
 		f.remove(key)

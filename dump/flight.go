@@ -75,37 +75,59 @@ func (d *Dumper) generate(o order) (uint64, error) {
 	case retryFull(err):
 		d.needFull = true
 		generation, err = d.attempt(o)
-	case errors.Is(err, errNoPlace) && d.history.spare():
-		// Without a place, generations beyond two go first, and those that were
-		// being read when somebody last asked. Their tables were among those that
-		// were asked when places first ran out: what they alone named is free. // I11
-		if err = d.restate(false, minKeep); err == nil {
-			d.home.quarantined = d.home.named != nil
-			generation, err = d.attempt(o)
-		}
+	case errors.Is(err, errNoPlace):
+		generation, err = d.makeRoom(o, err)
 	}
-	d.setHealth(err)
-	d.setWeakHealth(d.chainDown())
+	d.outcome(err)
 	if d.base.record != nil && generation == d.base.record.Generation {
 		return generation, nil // durable, even if its mirror failed
 	}
 	return 0, err
 }
 
+// makeRoom tries again after places ran out. What this process holds for itself
+// goes first; then generations beyond two, and those that were being read when
+// somebody last asked. // I11
+func (d *Dumper) makeRoom(o order, err error) (uint64, error) {
+	var generation uint64
+	if d.breakHolds() {
+		generation, err = d.without(o, d.cfg.Keep)
+	}
+	if errors.Is(err, errNoPlace) && d.history.spare() {
+		generation, err = d.without(o, minKeep)
+	}
+	return generation, err
+}
+
+// without writes a generation once no more than keep others are retained. Tables
+// were asked when places first ran out, those of what went now among them: what
+// they alone named is free.
+func (d *Dumper) without(o order, keep int) (uint64, error) {
+	if err := d.restate(false, keep); err != nil {
+		return 0, err
+	}
+	d.home.quarantined = d.home.named != nil
+	return d.attempt(o)
+}
+
 // attempt writes one durable generation, or none if nothing changed.
 func (d *Dumper) attempt(o order) (uint64, error) {
+	started := d.cfg.Now()
 	err := d.run([]step{
 		{"open files", d.prepare},
+		{"take doubts", d.takeDoubt},
 		{"settle the record in limbo", d.settle},
 		{"mend the mirror", d.mendMirror},
 	})
 	if err != nil {
+		d.fail(started, err)
 		return 0, err
 	}
 	g := d.begin(o)
 	if g == nil {
 		return d.affirm(o)
 	}
+	d.cfg.event(Event{Kind: Begun, Generation: g.number, Pages: g.about})
 	err = g.write()
 	g.release()
 	durable := d.base.record == g.record && g.record != nil
@@ -139,7 +161,11 @@ func (d *Dumper) affirm(o order) (uint64, error) {
 	if d.base.mirrored && (r.Clean || !o.clean) {
 		return r.Generation, nil
 	}
+	started := d.cfg.Now()
 	err := d.restate(o.clean || r.Clean, d.cfg.Keep)
+	if err != nil {
+		d.fail(started, err)
+	}
 	return d.base.record.Generation, err
 }
 
@@ -156,6 +182,7 @@ func (d *Dumper) Close(ctx context.Context) error {
 	}
 	d.closed = true
 	d.mu.Unlock()
+	d.breakHolds()
 	close(d.quit)
 	err := d.land(ctx)
 	if ctx.Done() == nil {

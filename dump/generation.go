@@ -19,6 +19,7 @@ type generation struct {
 	held   []*Cut // to be released
 	begun  *Cut   // divides the journals from the image; of a light one it is cut
 	cut    *Cut   // what the generation contains
+	note   *Note
 	stock  stock
 	births []births
 
@@ -31,6 +32,7 @@ type generation struct {
 	blob      pagefile.Extent
 	record    *pagefile.Record
 
+	about int // pages that it may bring home
 	pages int
 	bytes Bytes
 }
@@ -42,12 +44,15 @@ type step struct {
 	do   func() error
 }
 
+// stepCut may wait for a Batch; the disk's part of it is watched by itself.
+const stepCut = "cut"
+
 // write writes a generation. Its order is the promise: nothing is named before
 // it is durable, and nothing is believed before the record is. // I2
 func (g *generation) write() error {
 	return g.d.run([]step{
 		{"write image", g.writeImage}, // complete before the cut
-		{"cut", g.takeCut},
+		{stepCut, g.takeCut},
 		{"bring the table up to date", g.sweep},
 		{"write pages", g.writePages},
 		{"sync pages", g.syncPages},
@@ -79,6 +84,7 @@ func (d *Dumper) begin(o order) *generation {
 		g.takeLocked(c)
 	}
 	g.number = d.takeNumber()
+	g.about = d.home.set.Len() + int((d.watch.set+pagefile.PageSize-1)/pagefile.PageSize)
 	return g
 }
 
@@ -111,6 +117,7 @@ func (g *generation) takeCut() error {
 func (g *generation) takeLocked(c *Cut) {
 	ch := &g.d.chain
 	g.cut, g.stock, g.births = c, g.d.pending.takeStock(), g.d.pending.takeBirths()
+	g.note = newNote(c)
 	if g.ring = ch.ring; g.ring != nil {
 		g.ringEnd = g.ring.next
 	}
@@ -245,8 +252,13 @@ func (d *Dumper) run(steps []step) error {
 			return err
 		}
 		done := d.during(s.name)
+		slow := func() {}
+		if s.name != stepCut {
+			slow = d.watchStep(s.name, false)
+		}
 		err := s.do()
 		done()
+		slow()
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -45,18 +45,20 @@ func (d *Dumper) Health() error {
 	return errors.Join(d.health.err, d.busy.stalled(now), d.health.weak, d.busyWeak.stalled(now))
 }
 
-// setHealth notes how a flight ended and doubles the back-off, or ends it.
-func (d *Dumper) setHealth(err error) {
+// setHealth notes how a flight ended, and doubles the back-off, which it returns,
+// or ends it.
+func (d *Dumper) setHealth(err error) (pause time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := &d.health
 	h.err = err
 	if err == nil {
 		h.pause, h.notBefore = 0, time.Time{}
-		return
+		return 0
 	}
 	h.pause = min(max(2*h.pause, firstPause), longestPause)
 	h.notBefore = time.Now().Add(h.pause)
+	return h.pause
 }
 
 // chainDown is why there is no chain, nil if there is one or should be none.
@@ -66,10 +68,11 @@ func (d *Dumper) chainDown() error {
 	return d.chain.why
 }
 
-func (d *Dumper) setWeakHealth(err error) {
+func (d *Dumper) setWeakHealth(err error) (before error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.health.weak = err
+	before, d.health.weak = d.health.weak, err
+	return before
 }
 
 // during notes a step of the leader; the function that it returns ends it.

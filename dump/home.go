@@ -256,7 +256,7 @@ func (h *home) findPlaces() ([]dirty.Run, error) {
 		if r.place, ok = h.places.take(r.avoid); !ok {
 			h.set.GiveBack(todo[k:])
 			h.set.GiveBack(todo[:k])
-			return nil, h.outOfPlaces()
+			return nil, h.outOfPlaces(need)
 		}
 		r.change()
 	}
@@ -276,7 +276,7 @@ func (h *home) makePlaces(need int) error {
 	case need <= h.places.available():
 		return nil
 	default:
-		return h.outOfPlaces()
+		return h.outOfPlaces(need)
 	}
 	err := h.growPlaces(n)
 	if least := uint32(need - h.places.count); err != nil && least < n {
@@ -317,8 +317,8 @@ func (h *home) growPlaces(n uint32) error {
 }
 
 // outOfPlaces says that older generations and readers hold all places.
-func (h *home) outOfPlaces() error {
-	return pagefile.NoSpace(fmt.Sprintf("find a place among %d", h.places.total), errNoPlace)
+func (h *home) outOfPlaces(need int) error {
+	return pagefile.NoSpace(fmt.Sprintf("find a place among %d", h.places.total), int64(need)*int64(h.cfg.Geometry.SegmentSize), errNoPlace)
 }
 
 // allocate makes the page file at least that long. Space shows here, not in the

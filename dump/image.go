@@ -33,6 +33,7 @@ func (g *generation) writeImage() error {
 		return err
 	}
 	g.bytes.Images = out.bytes
+	d.files.sizes[g.image] = g.imageSize
 	if err := d.cfg.FS.SyncDir(d.cfg.Dir); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/embercache/ember/pagefile"
@@ -12,10 +13,15 @@ type limiter struct {
 	rate int64 // bytes per second; 0: no limit
 	next time.Time
 	quit <-chan struct{} // ends the waiting: the last generation is in a hurry
+
+	rested atomic.Int64 // all rests, in ns, with the one that lasts
 }
 
 // longestRest bounds one wait, and how much a pause saves up.
 const longestRest = time.Second
+
+// total is how long everybody has waited, and will for what was begun.
+func (l *limiter) total() time.Duration { return time.Duration(l.rested.Load()) }
 
 // wait waits until n more bytes are due.
 func (l *limiter) wait(n int) {
@@ -31,6 +37,7 @@ func (l *limiter) wait(n int) {
 	if rest <= 0 {
 		return
 	}
+	l.rested.Add(int64(rest))
 	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	select {

@@ -8,6 +8,8 @@ import (
 	"github.com/embercache/ember/pagefile"
 )
 
+var ringNames = [2]string{pagefile.RecordsName, pagefile.MirrorName}
+
 // prepare takes over what was recovered and opens what a durable generation
 // needs and is not open yet. Each part is tried again with the next generation if
 // it fails.
@@ -23,7 +25,7 @@ func (d *Dumper) prepare() error {
 		}
 		d.number = max(d.number, highest+1)
 	}
-	for i, name := range []string{pagefile.RecordsName, pagefile.MirrorName} {
+	for i, name := range ringNames {
 		if d.rings[i] != nil {
 			continue
 		}

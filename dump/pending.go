@@ -30,6 +30,7 @@ type pendingShard struct {
 type stock struct {
 	older, newer         []shardJournal
 	bytes                int64 // of both, with what their slices cost
+	oldest               int64 // when the first of them was stored; 0: unknown
 	lostOlder, lostNewer bool  // some were discarded
 }
 
@@ -54,6 +55,7 @@ func (p *pending) add(c *Cut) {
 		sc := &c.Shards[i]
 		p.stock.add(i, sc.Journal)
 		p.stock.lostNewer = p.stock.lostNewer || sc.Lost
+		p.stock.oldest = earlier(p.stock.oldest, sc.Since)
 		p.shards[i].add(sc)
 	}
 	p.stock.shrink(p.limit)
@@ -108,6 +110,7 @@ func (p *pending) giveBack(s stock) {
 		p.stock.newer[i] = append(s.newer[i], p.stock.newer[i]...)
 	}
 	p.stock.bytes += s.bytes
+	p.stock.oldest = earlier(p.stock.oldest, s.oldest)
 	p.stock.lostNewer = p.stock.lostNewer || s.lostNewer
 	p.stock.shrink(p.limit)
 }
@@ -121,12 +124,21 @@ func (s *stock) add(shard int, parts [][]byte) {
 	}
 }
 
+// earlier is the earlier of two times, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
 // extend adds the journals of the cut after.
 func (s *stock) extend(next stock) {
 	for i := range s.newer {
 		s.newer[i] = append(s.newer[i], next.newer[i]...)
 	}
 	s.bytes += next.bytes
+	s.oldest = earlier(s.oldest, next.oldest)
 	s.lostNewer = s.lostNewer || next.lostNewer
 }
 

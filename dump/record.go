@@ -14,6 +14,7 @@ import (
 // number, before anything else. // I8
 func (g *generation) writeRecord() error {
 	g.record = g.newRecord()
+	g.note.LeftOut = len(g.d.home.leftOut)+g.d.home.missed > 0
 	return g.tryRecord()
 }
 

@@ -52,6 +52,7 @@ func (d *Dumper) scrubPieces() (damaged int) {
 		return 0 // no generation yet, or one failed and what it wrote or names is in doubt
 	}
 	defer d.during("scrub pages")()
+	defer d.watchStep("scrub pages", false)()
 	s := &d.scrub
 	if d.cfg.Now().Before(s.rest) {
 		return 0

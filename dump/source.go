@@ -52,6 +52,15 @@ type ShardCut struct {
 	// Lost says that the journal overflowed since the cut before and was
 	// discarded: only a full generation can follow, and the weak chain ends.
 	Lost bool
+	// Since is when the first of them was stored, in ms of the cache's clock; 0:
+	// nothing was, or nobody knows.
+	Since int64
+	// Digest sums up, in any order, the slots' words that files are told of: the same
+	// words in the same slots have the same digest. Digested is false while it does
+	// not have all of them, Counted while State's Entries and Live are estimates.
+	Digest            uint64
+	Digested, Counted bool
+
 	Born []Large  // large segments published since the cut before
 	Died []uint64 // numbers of large segments that ended since
 }

@@ -30,9 +30,11 @@ type Start struct {
 	Chain  pagefile.WeakPos
 	Shards []StartShard // of the geometry's number; empty if Record is nil
 	Count  int          // of their segments
+	Sizes  Sizes        // of the directory's files; nil: unknown
 	// Named tells which places durable generations name. It is asked when places
-	// run out while those that were not in use at Start are held back for older
-	// generations. May be nil: then they stay held back.
+	// run out while some are held back for older generations: those that were not in
+	// use at Start, or what came and went since one that is kept. May be nil: then
+	// they stay held back.
 	Named func(generations []uint64) (places map[uint32]bool, err error)
 }
 

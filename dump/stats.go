@@ -29,6 +29,7 @@ type Stats struct {
 	Pending     int64         // bytes of journals that wait for a durable generation
 	WeakUp      bool          // a killed process would find the newest link
 	WeakHeld    int64         // bytes of the weak ring that are needed
+	OnDisk      int64         // bytes of all files
 	Places      int           // of the page file
 	PlacesFree  int
 	Busy        string // what the disk is asked for right now, "": nothing
@@ -68,7 +69,7 @@ func (d *Dumper) look() {
 
 // finish counts a generation that was written or failed.
 func (d *Dumper) finish(g *generation, err error) {
-	took := d.cfg.Now().Sub(g.started)
+	took, onDisk := d.cfg.Now().Sub(g.started), d.onDisk()
 	leftOut := len(d.home.leftOut) + d.home.missed
 	d.home.leftOut, d.home.missed = d.home.leftOut[:0], 0
 	d.mu.Lock()
@@ -90,13 +91,14 @@ func (d *Dumper) finish(g *generation, err error) {
 		s.Generation = r.Generation
 		s.Predicted = d.predict(r, d.home.table.len())
 	}
+	s.OnDisk = onDisk
 	s.Places, s.PlacesFree = int(d.home.places.total), d.home.places.count
 	d.mu.Unlock()
 	kind := Light
 	if g.full {
 		kind = Full
 	}
-	d.cfg.event(Event{Generation: g.number, Kind: kind, Pages: g.pages, Bytes: g.bytes.Total(), Took: took, Err: err})
+	d.cfg.event(Event{Generation: g.number, Kind: kind, Pages: g.pages, Bytes: g.bytes.Total(), Took: took, Err: err, Oldest: g.stock.oldest})
 }
 
 func (b *Bytes) add(o Bytes) {

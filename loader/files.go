@@ -14,6 +14,7 @@ type source struct {
 	io.ReaderAt
 	file    pagefile.File
 	mapping pagefile.Mapping // nil: none
+	mapped  int64            // bytes of it
 	size    int64
 }
 
@@ -49,6 +50,7 @@ func (l *load) mapped(s *source, name string, n int64) {
 		return
 	}
 	s.mapping, s.ReaderAt = mapping, mapping
+	s.mapped = n
 }
 
 // openPages opens the page file, if the record has one.

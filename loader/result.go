@@ -102,6 +102,16 @@ type Segment struct {
 	Pieces []pagefile.Piece
 }
 
+// MappedBytes is how much of the files is mapped until Close.
+func (r *Result) MappedBytes() (n int64) {
+	for _, c := range r.closers {
+		if s, ok := c.(*source); ok {
+			n += s.mapped
+		}
+	}
+	return n
+}
+
 // Close closes what Pages and Image read.
 func (r *Result) Close() error {
 	var errs []error

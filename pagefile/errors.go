@@ -94,14 +94,25 @@ func (e *FaultError) Unwrap() error { return ErrFault }
 
 // A spaceError is a full disk: it is both ErrNoSpace and the system's error.
 type spaceError struct {
-	op  string // "allocate 64 MiB of /x/pages-0"
-	err error
+	op   string // "allocate 64 MiB of /x/pages-0"
+	need int64  // bytes asked for; 0: unknown
+	err  error
 }
 
 // NoSpace wraps err, a full disk or an exceeded quota, met in op ("write
 // /x/pages-0"), so that it is ErrNoSpace and says what to do. It is for
-// implementations of FS.
-func NoSpace(op string, err error) error { return &spaceError{op, err} }
+// implementations of FS. need is how many bytes op asked for, 0 if unknown.
+func NoSpace(op string, need int64, err error) error { return &spaceError{op, need, err} }
+
+// Needed is how many bytes were asked for that there was no space for; 0 if that
+// is unknown, or err is something else.
+func Needed(err error) int64 {
+	var full *spaceError
+	if errors.As(err, &full) {
+		return full.need
+	}
+	return 0
+}
 
 func (e *spaceError) Error() string {
 	advice := "free some or lower MaxBytes"

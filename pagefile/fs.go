@@ -43,6 +43,9 @@ type FS interface {
 	// Network reports whether dir lies on a network file system, and its name:
 	// "nfs", "smb", "9p". Locks and mappings are weaker there.
 	Network(dir string) (name string, ok bool)
+	// Free is how many bytes this process may still take where dir lies; false if
+	// nobody can tell.
+	Free(dir string) (bytes int64, ok bool)
 }
 
 // A File is an open file. Reads and writes are positional, so that goroutines

@@ -13,7 +13,7 @@ func OS() FS { return osFS{} }
 
 // osFS is what all systems share. What differs is in os_linux.go, os_darwin.go
 // and os_windows.go: reserve, datasync, syncDir, lockBytes, unlockBytes,
-// lockFile, unlockFile, mapBytes, unmapBytes, bootID, network.
+// lockFile, unlockFile, mapBytes, unmapBytes, bootID, network, free.
 type osFS struct{}
 
 // flagsAllowed are the flags of FS.OpenFile. Truncating is not among them: a
@@ -46,7 +46,7 @@ func (s osFS) OpenDirect(path string) (File, error) {
 func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|openFlags, perm)
 	if err != nil {
-		return nil, wrapSpace("open "+path, err)
+		return nil, wrapSpace("open "+path, 0, err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -91,20 +91,21 @@ func (s osFS) MkdirAll(dir string, perm os.FileMode) error {
 	}
 	// Somebody else may just have made it, but not synced it yet.
 	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return wrapSpace("mkdir "+dir, err)
+		return wrapSpace("mkdir "+dir, 0, err)
 	}
 	return s.SyncDir(parent)
 }
 
 func (osFS) SyncDir(dir string) error {
 	if err := syncDir(dir); err != nil {
-		return wrapSpace("sync "+dir, fmt.Errorf("sync %s: %w", dir, err))
+		return wrapSpace("sync "+dir, 0, fmt.Errorf("sync %s: %w", dir, err))
 	}
 	return nil
 }
 
 func (osFS) BootID() string                    { return bootID() }
 func (osFS) Network(dir string) (string, bool) { return network(dir) }
+func (osFS) Free(dir string) (int64, bool)     { return free(dir) }
 
 // An osFile is a File of the machine. os.File completes short writes, retries
 // interrupted calls, and keeps the descriptor from being reused under a call.
@@ -116,7 +117,7 @@ func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p,
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
-	return n, wrapSpace("write "+f.Name(), err)
+	return n, wrapSpace("write "+f.Name(), int64(len(p)), err)
 }
 
 func (f *osFile) Size() (int64, error) {
@@ -144,7 +145,7 @@ func (f *osFile) Allocate(off, n int64) error {
 	}
 	f.giveBack(old)
 	op := fmt.Sprintf("allocate %s of %s", sizeText(n), f.Name())
-	return wrapSpace(op, fmt.Errorf("%s: %w", op, err))
+	return wrapSpace(op, n, fmt.Errorf("%s: %w", op, err))
 }
 
 // giveBack ends the file where it ended: on a full disk what was reserved is
@@ -161,7 +162,7 @@ func (f *osFile) Sync() error {
 		return nil
 	}
 	op := "sync " + f.Name()
-	return wrapSpace(op, fmt.Errorf("%s: %w", op, err))
+	return wrapSpace(op, 0, fmt.Errorf("%s: %w", op, err))
 }
 
 func (f *osFile) LockRange(off, n int64, exclusive bool) (bool, error) {
@@ -200,11 +201,11 @@ func writeZeroes(f *os.File, size, off, end int64) error {
 }
 
 // wrapSpace makes a full disk an ErrNoSpace that says what to do.
-func wrapSpace(op string, err error) error {
+func wrapSpace(op string, need int64, err error) error {
 	if err == nil || !isSpace(err) {
 		return err
 	}
-	return NoSpace(op, err)
+	return NoSpace(op, need, err)
 }
 
 // sizeText is n bytes for people.

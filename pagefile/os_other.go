@@ -27,6 +27,7 @@ func unmapBytes([]byte) error                              { return nil }
 func bootID() string                                       { return "" }
 func pidNamespace() string                                 { return "" }
 func network(string) (string, bool)                        { return "", false }
+func free(string) (int64, bool)                            { return 0, false }
 func isQuota(error) bool                                   { return false }
 func isSpace(error) bool                                   { return false }
 func isReadOnlyFS(error) bool                              { return false }

@@ -3,6 +3,7 @@ package pagefile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -158,7 +159,10 @@ func TestNoSpaceError(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		full = syscall.Errno(112)
 	}
-	err := wrapSpace("allocate "+sizeText(64<<20)+" of /x/pages-0", &fs.PathError{Op: "write", Path: "/x/pages-0", Err: full})
+	err := wrapSpace("allocate "+sizeText(64<<20)+" of /x/pages-0", 64<<20, &fs.PathError{Op: "write", Path: "/x/pages-0", Err: full})
+	if got := Needed(fmt.Errorf("dump: %w", err)); got != 64<<20 {
+		t.Errorf("%d bytes were needed, want %d", got, 64<<20)
+	}
 	if !errors.Is(err, ErrNoSpace) || !errors.Is(err, full) {
 		t.Errorf("%v is not both ErrNoSpace and the system's error", err)
 	}
@@ -166,10 +170,10 @@ func TestNoSpaceError(t *testing.T) {
 	if got := err.Error(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if err := wrapSpace("x", io.ErrUnexpectedEOF); errors.Is(err, ErrNoSpace) {
+	if err := wrapSpace("x", 0, io.ErrUnexpectedEOF); errors.Is(err, ErrNoSpace) {
 		t.Error("another error became ErrNoSpace")
 	}
-	if err := wrapSpace("x", nil); err != nil {
+	if err := wrapSpace("x", 0, nil); err != nil {
 		t.Errorf("nil became %v", err)
 	}
 }

@@ -90,6 +90,14 @@ func mapBytes(f *os.File, length int) (data []byte, err error) {
 
 func unmapBytes(data []byte) error { return unix.Munmap(data) }
 
+func free(dir string) (int64, bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, false
+	}
+	return int64(st.Bavail) * int64(st.Bsize), true
+}
+
 // isQuota reports an exceeded quota, isSpace that or a full device.
 func isQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
 func isSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }

@@ -94,6 +94,18 @@ func network(dir string) (string, bool) {
 	return "smb", windows.GetDriveType(root) == windows.DRIVE_REMOTE
 }
 
+func free(dir string) (int64, bool) {
+	path, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, false
+	}
+	var bytes uint64
+	if err := windows.GetDiskFreeSpaceEx(path, &bytes, nil, nil); err != nil {
+		return 0, false
+	}
+	return int64(min(bytes, 1<<63-1)), true
+}
+
 // isQuota reports an exceeded quota, isSpace that or a full device.
 func isQuota(err error) bool { return errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) }
 func isSpace(err error) bool {

@@ -68,7 +68,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		f.fs.appendLocked(op)
 	}
 	if failed != nil {
-		return int(op.Len), pathError("write", f.name, failed)
+		return int(op.Len), roomError("write", f.name, int64(len(p)), failed)
 	}
 	return int(op.Len), nil
 }
@@ -98,12 +98,12 @@ func (f *file) Allocate(off, n int64) error {
 	}
 	op := Op{Kind: OpAllocate, Path: f.name, Off: off, Len: n, ino: f.in.id}
 	if err := f.check(op); err != nil {
-		return pathError("allocate", f.name, err)
+		return roomError("allocate", f.name, n, err)
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if f.fs.fitsLocked(f.in, op) < n {
-		return pathError("allocate", f.name, syscall.ENOSPC)
+		return roomError("allocate", f.name, n, syscall.ENOSPC)
 	}
 	f.in.allocate(off, n)
 	f.fs.appendLocked(op)

@@ -278,6 +278,16 @@ func (s *FS) Network(string) (string, bool) {
 	return s.network, s.network != ""
 }
 
+// Free is what SetBudget leaves; without a budget nobody can tell.
+func (s *FS) Free(string) (int64, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.budget < 0 {
+		return 0, false
+	}
+	return max(s.budget-s.live.used(), 0), true
+}
+
 // SetNetwork makes this a network file system of that name; "" a local one.
 func (s *FS) SetNetwork(name string) {
 	s.mu.Lock()
@@ -307,10 +317,13 @@ func clean(name string) string {
 }
 
 // pathError dresses an injected error as the system would.
-func pathError(op, name string, err error) error {
+func pathError(op, name string, err error) error { return roomError(op, name, 0, err) }
+
+// roomError is pathError of what asked for that many bytes.
+func roomError(op, name string, need int64, err error) error {
 	dressed := &fs.PathError{Op: op, Path: name, Err: err}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return pagefile.NoSpace(op+" "+name, dressed)
+		return pagefile.NoSpace(op+" "+name, need, dressed)
 	}
 	return dressed
 }
