@@ -178,7 +178,7 @@ func (ch *chain) collect(c *Cut) error {
 }
 
 // arenaKept bounds the arena between links.
-const arenaKept = 4 << 20
+const arenaKept = 1 << 20
 
 // makeRoom sizes the arena for all bytes of the link. What cannot fit the ring
 // is not collected.
