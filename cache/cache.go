@@ -35,10 +35,14 @@ type Cache struct {
 	clock   clock
 	numbers numberSource
 	closed  atomic.Bool
+	mode    atomic.Uint32 // see readonly.go
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
 	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
+
+	namespaces namespaces    // of typed views
+	undecoded  atomic.Uint64 // see Stats
 
 	// batches is held for reading while a batch runs, and for writing to advance
 	// the epoch. It is taken before any shard's lock.
@@ -52,7 +56,7 @@ type Cache struct {
 }
 
 // OpenMemory returns a cache without files, for tests and read-only file systems.
-// Durability, Recovery and Schema are not used.
+// Durability, Recovery, Schema and ReadOnly are not used.
 func OpenMemory(opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -164,7 +168,7 @@ func (c *Cache) start() {
 	}
 	if c.slides != nil {
 		c.running.Add(1)
-		go c.slideAll()
+		go c.slideAll(c.slides)
 	}
 }
 
@@ -190,8 +194,8 @@ func (c *Cache) tick() {
 // generation and returns its number. If ctx ends first it returns ctx.Err(); the
 // generation may still come. Without files it returns 0 and nil.
 func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
-	if c.closed.Load() {
-		return 0, ErrClosed
+	if err := c.refuses(); err != nil {
+		return 0, err
 	}
 	if c.persist == nil {
 		return 0, nil
@@ -203,7 +207,7 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
 // not answer, files of a newer build; what the self-check has found (see
 // Stats.LastVerified); or, until the cache is closed, that what was opened may be
-// stale. The cache serves in every case.
+// stale. The cache serves in every case. A reader has nothing to persist.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -226,10 +230,14 @@ func (c *Cache) Close() error {
 // and then return nil. Afterwards every Get misses and every write returns
 // ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
+	if c.mode.Load() == modeValidate {
+		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
+	}
 	if c.closed.Swap(true) {
 		return nil
 	}
 	c.loads.close()
+	c.namespaces.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {

@@ -244,7 +244,9 @@ func (p *persistence) reshape(opening, ctx context.Context, o *Options, res *loa
 	p.notices.say(slog.LevelInfo, "converted", "converted", "dir", p.dir, "shards", want.shards, "segment", want.segmentSize,
 		"from_shards", have.Shards, "from_segment", have.SegmentSize, "entries", c.Len(), "took", time.Since(start))
 	p.cold(res)
-	p.attach(c, o, res, geo, p.restore(c, res))
+	p.reshaped = true
+	p.start = p.restore(c, res)
+	p.forget(res)
 	return c, nil
 }
 

@@ -16,15 +16,15 @@ import (
 	"github.com/embercache/ember/loader"
 )
 
-// A form is what options ask of a directory's shape.
-type form struct {
+// A sizing is what options ask of a directory's shape.
+type sizing struct {
 	maxBytes int64
 	shards   int
 }
 
-func (f form) String() string { return fmt.Sprintf("%d MiB, shards %d", f.maxBytes>>20, f.shards) }
+func (f sizing) String() string { return fmt.Sprintf("%d MiB, shards %d", f.maxBytes>>20, f.shards) }
 
-func (f form) of(o *Options) *Options {
+func (f sizing) of(o *Options) *Options {
 	n := *o
 	n.MaxBytes, n.Shards = f.maxBytes, f.shards
 	return &n
@@ -50,14 +50,14 @@ func newHoard(t testing.TB, rng *rand.Rand) *hoard {
 
 func (h *hoard) now() time.Time { return time.Unix(0, h.wall.Load()).UTC() }
 
-func (h *hoard) options(f form) *Options {
+func (h *hoard) options(f sizing) *Options {
 	o := f.of(quietOptions(h.fs, 1))
 	o.Clock, o.Freshness.Jitter = h.now, -1
 	o.Recovery.Timeout = time.Minute
 	return o
 }
 
-func (h *hoard) open(f form) RecoveryReport {
+func (h *hoard) open(f sizing) RecoveryReport {
 	h.t.Helper()
 	h.c = openOn(h.t, h.options(f))
 	return reopened(h.t, h.c)
@@ -146,15 +146,15 @@ func (h *hoard) shapeOnFile() geometry {
 	return shapeOf(res.Record.Geometry)
 }
 
-var forms = []form{{1 << 20, 1}, {16 << 20, 1}, {4 << 20, 4}, {16 << 20, 16}, {32 << 20, 2}, {1 << 20, 0}, {64 << 20, 0}}
+var sizings = []sizing{{1 << 20, 1}, {16 << 20, 1}, {4 << 20, 4}, {16 << 20, 16}, {32 << 20, 2}, {1 << 20, 0}, {64 << 20, 0}}
 
 // TestAnotherShapeKeepsEverything opens directories of every shape with options
 // for every other one: nothing that fits is lost, not a time of a single entry,
 // after Close and after a kill; the next start finds the new shape.
 func TestAnotherShapeKeepsEverything(t *testing.T) {
 	rng := newRand(t)
-	for i, from := range forms {
-		for j, to := range forms {
+	for i, from := range sizings {
+		for j, to := range sizings {
 			if fewer(4) == 1 && (i*j)%5 != 1 {
 				continue
 			}
@@ -173,7 +173,7 @@ func TestAnotherShapeKeepsEverything(t *testing.T) {
 }
 
 // reshaped opens the directory in another form, and once more.
-func (h *hoard) reshaped(to form) {
+func (h *hoard) reshaped(to sizing) {
 	h.t.Helper()
 	want := h.options(to).shapeFor(h.shapeOnFile())
 	ops := h.fs.Ops()
@@ -207,23 +207,23 @@ func TestShapeRule(t *testing.T) {
 	o := &Options{MaxBytes: 256 << 20, Shards: 16}
 	have := o.shape()
 	for _, tt := range []struct {
-		form
+		sizing
 		keeps bool
 	}{
-		{form{256 << 20, 0}, true}, {form{256 << 20, 16}, true}, {form{256 << 20, 15}, true},
-		{form{256 << 20, 8}, false}, {form{256 << 20, 32}, false}, {form{511 << 20, 0}, true}, {form{129 << 20, 0}, true},
-		{form{1024 << 20, 0}, false}, {form{64 << 20, 0}, false}, {form{1 << 20, 0}, false}, {form{1 << 40, 0}, false},
+		{sizing{256 << 20, 0}, true}, {sizing{256 << 20, 16}, true}, {sizing{256 << 20, 15}, true},
+		{sizing{256 << 20, 8}, false}, {sizing{256 << 20, 32}, false}, {sizing{511 << 20, 0}, true}, {sizing{129 << 20, 0}, true},
+		{sizing{1024 << 20, 0}, false}, {sizing{64 << 20, 0}, false}, {sizing{1 << 20, 0}, false}, {sizing{1 << 40, 0}, false},
 	} {
 		got := tt.of(o).shapeFor(have)
 		if (got == have) != tt.keeps {
-			t.Errorf("%v: %+v for a directory of %+v", tt.form, got, have)
+			t.Errorf("%v: %+v for a directory of %+v", tt.sizing, got, have)
 		}
 		perShard := tt.maxBytes / int64(got.shards)
 		if perShard/int64(got.segmentSize) < segmentsPerShard/2 || perShard > maxShardBytes || perShard < minBytes {
-			t.Errorf("%v: %+v has shards of %d bytes", tt.form, got, perShard)
+			t.Errorf("%v: %+v has shards of %d bytes", tt.sizing, got, perShard)
 		}
 		if again := tt.of(o).shapeFor(got); again != got {
-			t.Errorf("%v: %+v once converted is to be %+v", tt.form, got, again)
+			t.Errorf("%v: %+v once converted is to be %+v", tt.sizing, got, again)
 		}
 	}
 }
@@ -232,12 +232,12 @@ func TestShapeRule(t *testing.T) {
 // loses nothing; files of former shapes do not add up.
 func TestManyShapesInARow(t *testing.T) {
 	h := newHoard(t, newRand(t))
-	h.open(forms[0])
+	h.open(sizings[0])
 	h.store(50)
 	mustFlush(t, h.c)
 	for round := range fewer(fewer(12)) {
 		h.end(round%2 == 0)
-		to := forms[(round*3+1)%len(forms)]
+		to := sizings[(round*3+1)%len(sizings)]
 		if r := h.open(to); r.Outcome != OutcomeWarm || r.Dropped != 0 {
 			t.Fatalf("round %d, %v: report %+v", round, to, r)
 		}
@@ -274,7 +274,7 @@ func TestWhatDoesNotFitIsTheOldest(t *testing.T) {
 	mustClose(t, c)
 	var states [2][]int
 	for round := range states {
-		small := form{4 << 20, 2}.of(o)
+		small := sizing{4 << 20, 2}.of(o)
 		small.hooks.fs = fs.Clone()
 		c := openOn(t, small)
 		r := reopened(t, c)
@@ -327,7 +327,7 @@ func TestWhatNoSegmentHolds(t *testing.T) {
 	mustSet(t, c, []byte("over"), testValue(2, 1<<20))
 	mustSet(t, c, []byte("fits"), testValue(3, 100))
 	mustClose(t, c)
-	o = form{64 << 20, 64}.of(o) // segments of 16 KiB
+	o = sizing{64 << 20, 64}.of(o) // segments of 16 KiB
 	o.MaxEntryBytes = 1 << 10
 	c = openOn(t, o)
 	r := reopened(t, c)
@@ -370,7 +370,7 @@ func TestFlagsStay(t *testing.T) {
 	}
 	want := heads()
 	mustClose(t, c)
-	c = openOn(t, form{4 << 20, 4}.of(o))
+	c = openOn(t, sizing{4 << 20, 4}.of(o))
 	if got := heads(); !slices.Equal(got, want) || want[0].flags() == 0 || want[1].flags() == 0 || len(c.shards) != 4 {
 		t.Errorf("headers %x, want %x", got, want)
 	}
@@ -408,9 +408,9 @@ func TestConversionThatTakesTooLong(t *testing.T) {
 	fill(t, c, 8000)
 	mustClose(t, c)
 	for _, tt := range []struct {
-		form
+		sizing
 		keeps bool
-	}{{form{16 << 20, 4}, true}, {form{2 << 20, 1}, false}} {
+	}{{sizing{16 << 20, 4}, true}, {sizing{2 << 20, 1}, false}} {
 		late := tt.of(o)
 		late.hooks.fs, late.hooks.segments = fs.Clone(), 3
 		c := openOn(t, late)
@@ -418,11 +418,11 @@ func TestConversionThatTakesTooLong(t *testing.T) {
 		switch {
 		case tt.keeps:
 			if r.Outcome != OutcomeWarm || c.Len() != 8001 || len(c.shards) != 1 || c.segmentSize != 256<<10 {
-				t.Errorf("%v: %d entries, report %+v", tt.form, c.Len(), r)
+				t.Errorf("%v: %d entries, report %+v", tt.sizing, c.Len(), r)
 			}
 			wantFilled(t, c, 8000)
 		case r.Outcome != OutcomePartial || c.Len() == 0 || c.Len() == 8001 || r.Dropped != 8001-c.Len() || r.Reason == nil:
-			t.Errorf("%v: %d entries, report %+v", tt.form, c.Len(), r)
+			t.Errorf("%v: %d entries, report %+v", tt.sizing, c.Len(), r)
 		default:
 			wantValue(t, c, testKey(7999), testValue(7999, 100+7999%300))
 		}
@@ -441,7 +441,7 @@ func TestConversionOnADiskThatHangs(t *testing.T) {
 	mustClose(t, c)
 	ops := fs.Ops()
 	release := holdReads(fs)
-	o = form{4 << 20, 4}.of(o)
+	o = sizing{4 << 20, 4}.of(o)
 	o.Recovery.Timeout = 200 * time.Millisecond
 	c = openOn(t, o)
 	if r := c.Recovery(); r.Outcome != OutcomeCold || r.Reason == nil || c.Health() == nil || c.Len() != 0 {
@@ -477,7 +477,7 @@ func BenchmarkConversion(b *testing.B) {
 	}
 	live := c.Bytes()
 	mustClose(b, c)
-	for _, to := range []form{{512 << 20, 16}, {512 << 20, 1}, {2048 << 20, 0}, {128 << 20, 0}} {
+	for _, to := range []sizing{{512 << 20, 16}, {512 << 20, 1}, {2048 << 20, 0}, {128 << 20, 0}} {
 		b.Run(fmt.Sprintf("to=%dMiB/shards=%d", to.maxBytes>>20, to.shards), func(b *testing.B) {
 			b.SetBytes(live)
 			for b.Loop() {

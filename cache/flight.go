@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -115,6 +116,19 @@ func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 	}
 }
 
+// overtakeAll takes the flights of all keys with that prefix out of the table.
+func (s *shard) overtakeAll(prefix []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hash, f := range s.flights {
+		for ; f != nil; f = f.next {
+			if bytes.HasPrefix(f.key, prefix) {
+				s.dropFlightLocked(hash, f.key)
+			}
+		}
+	}
+}
+
 // launch runs load for the crew's flights on a goroutine of its own, under ctx's
 // values but not its end: a caller who leaves leaves the others whole. The
 // context is cancelled when the load has ended, or Shutdown does not wait longer.
@@ -213,7 +227,7 @@ func (c *Cache) land(w *crew) {
 func (c *Cache) landOne(f *flight) (failed bool) {
 	s := c.shardOf(f.hash)
 	switch {
-	case c.closed.Load():
+	case c.refuses() != nil:
 	case f.err == nil:
 		c.storeResult(f)
 	case errors.Is(f.err, ErrNotFound):

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -14,14 +13,15 @@ import (
 
 // Open opens or creates the cache in dir. ctx bounds opening only.
 //
-// A directory that cannot be used as it is (other Schema, damage, a newer format)
-// is opened cold, not refused; Recovery tells why, and the generation that was
-// there stays until a new one is complete. Open fails only for bad Options, a dir
-// that cannot be used, or a lock (ErrLocked, as a *LockError that names the
-// holder); it has changed nothing then, but may have made a folder that was
-// missing. Files that are not ours are left alone.
+// A directory that cannot be used as it is (other Schema, damage, too old, an
+// unclean end where that counts, a file named RESET in it, a newer format) is opened
+// cold, not refused; Recovery tells why, and the generation that was there stays
+// until a new one is complete. Then a file named RESET is removed. Open fails only
+// for bad Options, a dir that cannot be used, a Recovery.Generation that cannot be
+// had, or a lock (ErrLocked, as a *LockError that names the holder); it has changed
+// nothing then, but may have made a folder that was missing. Files that are not ours
+// are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
-	start := time.Now()
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -30,31 +30,10 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 		o.Name = filepath.Base(dir)
 	}
 	p := newPersistence(dir, &o)
-	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
-	defer cancel()
-	if err := p.acquire(limit, &o); err != nil {
+	if err := p.acquire(ctx, &o); err != nil {
 		return nil, err
 	}
-	res, err := p.load(limit, &o)
-	if err != nil && ctx.Err() != nil {
-		p.abandon()
-		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
-	}
-	c, err := p.build(ctx, limit, &o, res, err)
-	if err != nil {
-		p.abandon()
-		return nil, err
-	}
-	p.report.Mapped = time.Since(start)
-	c.start()
-	p.begin(c)
-	if o.Recovery.Verify == VerifyEager {
-		if _, err := c.WaitVerified(ctx); err != nil {
-			_ = c.Shutdown(ctx) // which has ended: nothing more is waited for
-			return nil, fmt.Errorf("cache: open %s: verify: %w", dir, err)
-		}
-	}
-	return c, nil
+	return p.open(ctx, &o)
 }
 
 func newPersistence(dir string, o *Options) *persistence {
@@ -65,59 +44,16 @@ func newPersistence(dir string, o *Options) *persistence {
 	return p
 }
 
-// acquire makes the directory and locks it. Where the disk does not answer in
-// time there is no lock: load says so.
-func (p *persistence) acquire(ctx context.Context, o *Options) error {
-	type acquired struct {
-		lock    io.Closer
-		network string
-		err     error
-	}
-	a, _ := within(ctx, func() (a acquired) {
-		a.lock, a.network, a.err = p.lockDir(o)
-		return a
-	}, func(a acquired) {
-		if a.err == nil {
-			_ = a.lock.Close()
-		}
-	})
-	if a.err != nil {
-		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
-	}
-	p.lock, p.network = a.lock, a.network
-	return nil
-}
-
-func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err error) {
-	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
-		return nil, "", fmt.Errorf("make the directory: %w", err)
-	}
-	if o.Durability.WeakDir != "" {
-		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
-			return nil, "", fmt.Errorf("make Durability.WeakDir: %w", err)
-		}
-	}
-	if lock, err = p.fs.Lock(filepath.Join(p.dir, "LOCK")); err != nil {
-		return nil, "", err
-	}
-	network, _ = p.fs.Network(p.dir)
-	return lock, network, nil
-}
-
 // load reads what the directory holds, for as long as ctx lasts.
-func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
+func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.Result, error) {
 	type loaded struct {
 		res   *loader.Result
 		sizes dump.Sizes
 		err   error
 	}
-	if p.lock != nil {
+	if p.answered {
 		l, ok := within(ctx, func() (l loaded) {
-			l.res, l.err = loader.Load(ctx, loader.Options{
-				FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
-				Positional: o.Recovery.Positional || p.network != "",
-				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
-			})
+			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t))
 			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
@@ -136,6 +72,27 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 
 func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
 	return fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+}
+
+// loaderOptions translates Options for the loader. Who asks for a generation by
+// number wants it whatever its age.
+func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
+	lo := loader.Options{
+		FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
+		Generation: t.generation,
+		Positional: o.Recovery.Positional || p.network != "",
+		Memory:     p.linkMemory(weakRing(o.MaxBytes)),
+		Share:      o.readOnly(),
+	}
+	if o.Recovery.Generation != 0 {
+		lo.Durable = true
+		return lo
+	}
+	lo.Clean = o.Recovery.Unclean == UncleanDiscard && t.generation == 0
+	if lo.MaxAge, lo.Now = o.Recovery.MaxAge, time.Now(); o.Clock != nil {
+		lo.Now = o.Clock()
+	}
+	return lo
 }
 
 // within runs do for as long as ctx lasts. What comes later goes to late.
@@ -157,17 +114,20 @@ func (p *persistence) build(opening, ctx context.Context, o *Options, res *loade
 	if res == nil || res.Record == nil {
 		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
 	}
-	have := shapeOf(res.Record.Geometry)
-	want := o.shapeFor(have)
+	geo := res.Record.Geometry
+	have := shapeOf(geo)
+	want, fits := o.shapeFor(have), usable(o, geo)
 	switch {
-	case have.shards*have.baseBuckets > baseMax:
-		loadErr = fmt.Errorf("cache: the directory's index has %d shards of %d buckets, which no cache needs", have.shards, have.baseBuckets)
+	case have.shards*have.baseBuckets > baseMax, o.readOnly() && !fits:
+		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
 		p.cold(res)
 		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
-	case want != have:
-		return p.reshape(opening, ctx, o, res, want)
+	case want == have, o.readOnly(), fits && len(p.trial.refused) > 0:
+		// A reader writes nothing; and what was gone back to is written again as it is,
+		// before Open returns, so that nothing newer comes back. The next Open converts.
+		return p.assemble(o, res, geo, loadErr)
 	}
-	return p.assemble(o, res, res.Record.Geometry, loadErr)
+	return p.reshape(opening, ctx, o, res, want)
 }
 
 // assemble makes a cache over what was loaded, if there is anything, with its
@@ -177,14 +137,13 @@ func (p *persistence) assemble(o *Options, res *loader.Result, geo pagefile.Geom
 	if err != nil {
 		return nil, err
 	}
-	p.loadErr = loadErr
-	start := dump.Start{Opens: 1}
+	p.loadErr, p.start = loadErr, dump.Start{Opens: 1}
 	if res != nil {
 		p.takeUp(c, res)
-		start = p.restore(c, res)
+		p.start = p.restore(c, res)
 	}
 	p.describe(c, res)
-	p.attach(c, o, res, geo, start)
+	p.forget(res)
 	return c, nil
 }
 
@@ -198,7 +157,10 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.notices, p.clock, p.result = p, c.notices, &c.clock, res
+	c.persist, p.notices, p.clock, p.geo = p, c.notices, &c.clock, geo
+	if o.readOnly() {
+		c.mode.Store(modeRead)
+	}
 	for _, s := range c.shards {
 		s.journal.clock = &c.clock
 		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal))
@@ -206,15 +168,11 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	return c, nil
 }
 
-// attach gives the cache its dumper.
-func (p *persistence) attach(c *Cache, o *Options, res *loader.Result, geo pagefile.Geometry, start dump.Start) {
-	if res == nil {
-		return
-	}
-	p.mapped = res.MappedBytes()
-	res.Shards = nil // the shards have what they need of it
-	if !res.Foreign {
-		p.dumper = dump.New(p.config(c, o, geo), c.source(), start)
+// forget drops what the shards have of what was loaded.
+func (p *persistence) forget(res *loader.Result) {
+	if res != nil {
+		p.mapped = res.MappedBytes()
+		res.Shards = nil
 	}
 }
 
@@ -238,9 +196,9 @@ func (p *persistence) takeUp(c *Cache, res *loader.Result) {
 func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 	start := dump.Start{
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
-		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
+		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
-		Image: res.Image, Chain: res.Chain, Sizes: p.sizes,
+		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
 	}
 	if res.Record != nil {
 		for i := range res.Shards {
@@ -267,13 +225,17 @@ func newGeometry(o *Options, g geometry, res *loader.Result) pagefile.Geometry {
 }
 
 // config translates Options for the dumper.
-func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.Config {
+func (p *persistence) config(c *Cache) dump.Config {
+	o := &c.opts
 	d := o.Durability
 	cfg := dump.Config{
-		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
+		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+	}
+	if p.result.Reset {
+		cfg.Obsolete = []string{loader.ResetName}
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

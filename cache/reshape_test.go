@@ -18,7 +18,7 @@ import (
 // cut, never of two.
 func TestCrashAnywhereInAConversion(t *testing.T) {
 	rng := newRand(t)
-	shapes := []form{{1 << 20, 1}, {8 << 20, 4}, {4 << 20, 2}}
+	shapes := []sizing{{1 << 20, 1}, {8 << 20, 4}, {4 << 20, 2}}
 	o := &tour{budget: *crashStates}
 	if o.budget == 0 {
 		o.budget = 1500
@@ -66,7 +66,7 @@ func TestFailuresInAConversion(t *testing.T) {
 		w := flushed(t, rng, false)
 		drop(w.c)
 		w.fs = w.fs.Clone()
-		w.o = form{8 << 20, 4}.of(w.on(w.fs))
+		w.o = sizing{8 << 20, 4}.of(w.on(w.fs))
 		remove := w.fs.Fail(crashfs.Rule{Kind: f.kind, Path: f.path, Err: syscall.EIO})
 		w.fs.SetSyncLoss(f.loss)
 		w.c = openOn(t, w.o)
@@ -101,7 +101,7 @@ func TestDiskFullInAConversion(t *testing.T) {
 	drop(w.c)
 	known := w.cuts[len(w.cuts)-1].state
 	w.fs = w.fs.Clone()
-	w.o = form{8 << 20, 4}.of(w.on(w.fs))
+	w.o = sizing{8 << 20, 4}.of(w.on(w.fs))
 	w.fs.SetBudget(w.fs.Used() + 1<<20)
 	w.c = openOn(t, w.o)
 	if diff := stateOf(w.c).differs(known); diff != "" {
@@ -112,7 +112,7 @@ func TestDiskFullInAConversion(t *testing.T) {
 		t.Errorf("Flush: %v, Health: %v", err, w.c.Health())
 	}
 	st := stateOf(w.c)
-	back := form{1 << 20, 1}.of(w.on(w.fs.Clone()))
+	back := sizing{1 << 20, 1}.of(w.on(w.fs.Clone()))
 	c := openOn(t, back)
 	if diff := stateOf(c).differs(known); diff != "" {
 		t.Errorf("in the former shape: %s", diff)
@@ -136,7 +136,7 @@ func TestDamageInAConversion(t *testing.T) {
 	for _, life := range []life{killed, closed} {
 		t.Run(string(life), func(t *testing.T) {
 			d := newDirectory(t, life)
-			d.o = form{8 << 20, 8}.of(d.o)
+			d.o = sizing{8 << 20, 8}.of(d.o)
 			offsets := make([][]int, len(d.names))
 			for i, name := range d.names {
 				offsets[i] = d.offsets(name)

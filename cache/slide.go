@@ -33,14 +33,16 @@ func (t *terms) slide(s *shard, r *ref, now int64) {
 }
 
 // slideAll does what hits ask for.
-func (c *Cache) slideAll() {
+func (c *Cache) slideAll(slides chan slide) {
 	defer c.running.Done()
 	for {
 		select {
 		case <-c.stop:
 			return
-		case a := <-c.slides:
-			a.s.slide(&a, c.now())
+		case a := <-slides:
+			if c.refuses() == nil {
+				a.s.slide(&a, c.now())
+			}
 		}
 	}
 }
