@@ -35,6 +35,7 @@ type Cache struct {
 	clock   clock
 	numbers numberSource
 	closed  atomic.Bool
+	mode    atomic.Uint32 // see readonly.go
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
 	loads   loads
@@ -55,7 +56,7 @@ type Cache struct {
 }
 
 // OpenMemory returns a cache without files, for tests and read-only file systems.
-// Durability, Recovery and Schema are not used.
+// Durability, Recovery, Schema and ReadOnly are not used.
 func OpenMemory(opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -193,8 +194,8 @@ func (c *Cache) tick() {
 // generation and returns its number. If ctx ends first it returns ctx.Err(); the
 // generation may still come. Without files it returns 0 and nil.
 func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
-	if c.closed.Load() {
-		return 0, ErrClosed
+	if err := c.refuses(); err != nil {
+		return 0, err
 	}
 	if c.persist == nil {
 		return 0, nil
@@ -206,7 +207,7 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
 // not answer, files of a newer build; what the self-check has found (see
 // Stats.LastVerified); or, until the cache is closed, that what was opened may be
-// stale. The cache serves in every case.
+// stale. The cache serves in every case. A reader has nothing to persist.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -229,6 +230,9 @@ func (c *Cache) Close() error {
 // and then return nil. Afterwards every Get misses and every write returns
 // ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
+	if c.mode.Load() == modeValidate {
+		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
+	}
 	if c.closed.Swap(true) {
 		return nil
 	}

@@ -227,7 +227,7 @@ func (c *Cache) land(w *crew) {
 func (c *Cache) landOne(f *flight) (failed bool) {
 	s := c.shardOf(f.hash)
 	switch {
-	case c.closed.Load():
+	case c.refuses() != nil:
 	case f.err == nil:
 		c.storeResult(f)
 	case errors.Is(f.err, ErrNotFound):

@@ -53,7 +53,7 @@ var (
 // getOrLoad is GetOrLoad with what the result is stored with. If a load has brought
 // the value, that is f, and the value is read only.
 func (c *Cache) getOrLoad(ctx context.Context, key []byte, o EntryOptions, load loadFunc) (value []byte, f *flight, err error) {
-	if err := c.check(key, nil); err != nil {
+	if err := c.check(key, nil); err != nil && !errors.Is(err, ErrReadOnly) {
 		return nil, nil, err
 	}
 	t := c.termsIn(o)

@@ -20,6 +20,9 @@ const (
 
 // refresh begins a load of key in the background, if the entry still asks for one.
 func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOptions, load loadFunc) {
+	if c.refuses() != nil {
+		return // the result could not be stored
+	}
 	if c.loads.background.Add(1) > backgroundLoads {
 		c.loads.background.Add(-1)
 		return

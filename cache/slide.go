@@ -40,7 +40,9 @@ func (c *Cache) slideAll(slides chan slide) {
 		case <-c.stop:
 			return
 		case a := <-slides:
-			a.s.slide(&a, c.now())
+			if c.refuses() == nil {
+				a.s.slide(&a, c.now())
+			}
 		}
 	}
 }
