@@ -40,6 +40,9 @@ type Cache struct {
 	loads   loads
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
+	namespaces namespaces    // of typed views
+	undecoded  atomic.Uint64 // see Stats
+
 	// batches is held for reading while a batch runs, and for writing to advance
 	// the epoch. It is taken before any shard's lock.
 	batches sync.RWMutex

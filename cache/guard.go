@@ -57,13 +57,16 @@ type reading struct {
 // memoryOnly reports whether no file may have the entry.
 func (r *reading) memoryOnly() bool { return r.found && r.guard.word.queue() >= fileQueues }
 
-// look is Get without the counters, also for what expired less than past ms ago;
-// use says whether it is a use of the entry.
+// look is Get without counting hits and misses, also for what expired less than
+// past ms ago; use says whether it is a use of the entry.
 func (s *shard) look(dst, key []byte, hash uint64, use bool, past int64) reading {
 	for {
 		r, o := s.find(key, hash)
 		value := dst
 		if o == hit && r.head.gone(s.cache.now()-past) {
+			if use {
+				s.stats.passOver(r.head)
+			}
 			o = miss
 		} else if o == hit {
 			if value, o = s.copyValue(dst, &r); o == miss {
