@@ -10,9 +10,9 @@ type BatchOp struct {
 
 // Batch applies several writes so that a generation holds all of them or none.
 // Readers may see them one by one. An error means that nothing was applied.
-func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, false) }
+func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, EntryOptions{}) }
 
-func (c *Cache) batch(ops []BatchOp, memoryOnly bool) error {
+func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
@@ -30,7 +30,8 @@ func (c *Cache) batch(ops []BatchOp, memoryOnly bool) error {
 		if op.Value == nil {
 			c.remove(op.Key, CauseDeleted)
 		} else {
-			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL, MemoryOnly: memoryOnly}, guard{})
+			o.TTL = op.TTL
+			c.store(op.Key, op.Value, o, guard{})
 		}
 	}
 	return nil

@@ -30,14 +30,16 @@ type Cache struct {
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
 	terms       terms  // of Options.Freshness
-	slides      chan slide
-
-	clock   clock
-	numbers numberSource
-	closed  atomic.Bool
-	epoch   atomic.Uint64 // see cut.go
-	held    heldSegments
-	loads   loads
+	clock       clock
+	numbers     numberSource
+	closed      atomic.Bool
+	epoch       atomic.Uint64 // see cut.go
+	held        heldSegments
+	loads       loads
+	slider      slider
+	// keepFor is how long past its time to live an entry is kept for loads, in ms:
+	// the longest StaleFor of any view.
+	keepFor atomic.Int64
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	namespaces namespaces    // of typed views
@@ -77,9 +79,6 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
-	if o.Freshness.Sliding {
-		c.slides = make(chan slide, slidesWaiting)
-	}
 	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
@@ -165,9 +164,8 @@ func (c *Cache) start() {
 	if c.leavers != nil {
 		go c.leavers.run()
 	}
-	if c.slides != nil {
-		c.running.Add(1)
-		go c.slideAll()
+	if c.terms.slides != nil {
+		c.slider.start(c)
 	}
 }
 
@@ -233,6 +231,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	c.loads.close()
+	c.slider.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {

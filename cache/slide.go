@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"sync"
 	"sync/atomic"
 )
 
@@ -32,14 +33,47 @@ func (t *terms) slide(s *shard, r *ref, now int64) {
 	}
 }
 
-// slideAll does what hits ask for.
-func (c *Cache) slideAll() {
+// A slider does what hits ask for. The first view that slides starts it.
+type slider struct {
+	mu      sync.Mutex
+	waiting chan slide // nil: nothing slides
+	begun   bool       // or must not begin any more
+}
+
+// queue is where hits ask.
+func (l *slider) queue() chan slide {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting == nil {
+		l.waiting = make(chan slide, slidesWaiting)
+	}
+	return l.waiting
+}
+
+func (l *slider) start(c *Cache) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun {
+		l.begun = true
+		c.running.Add(1)
+		go l.run(c)
+	}
+}
+
+// close comes before the cache waits for what runs.
+func (l *slider) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+}
+
+func (l *slider) run(c *Cache) {
 	defer c.running.Done()
 	for {
 		select {
 		case <-c.stop:
 			return
-		case a := <-c.slides:
+		case a := <-l.waiting:
 			a.s.slide(&a, c.now())
 		}
 	}

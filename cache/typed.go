@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -25,22 +26,28 @@ type Typed[K comparable, V any] struct {
 	keys        Codec[K]
 	values      Codec[V]
 	o           TypedOptions[K, V]
-	ttl         time.Duration // where an entry has none of its own, as EntryOptions.TTL
-	namespace   []byte        // that all keys of the namespace begin with
-	keyPrefix   []byte        // that the keys of this view begin with
-	valuePrefix []byte        // that values of today's codec begin with
+	terms       *terms // of its own Freshness, or the Cache's
+	namespace   []byte // that all keys of the namespace begin with
+	keyPrefix   []byte // that the keys of this view begin with
+	valuePrefix []byte // that values of today's codec begin with
 }
 
 // TypedOptions configures Of. A nil *TypedOptions is valid.
 type TypedOptions[K comparable, V any] struct {
 	// Namespace is prefixed to keys; 255 bytes at most.
 	Namespace string
-	// Freshness is that of the Cache by default. In one that is given, TTL 0 means
-	// until evicted.
+	// Freshness is that of the Cache by default. In one that is given every zero
+	// means what it says there: TTL 0 is until evicted.
 	Freshness *Freshness
 	// TTL is asked per entry by what sets one without a TTL of its own; 0:
 	// Freshness.TTL, negative: none.
 	TTL func(key K, v V) time.Duration
+	// Load loads a value for GetOrLoad, GetOrLoadMany and Refresh where they are
+	// given no load; ErrNotFound says that there is none.
+	Load func(ctx context.Context, key K) (V, error)
+	// LoadMany loads values for GetOrLoadMany, and where Load is not set for the
+	// others. What it leaves out does not exist. keys are its to keep.
+	LoadMany func(ctx context.Context, keys []K) (map[K]V, error)
 	// MemoryOnly keeps this namespace out of every file. What an earlier process
 	// stored without it stays there until it is overwritten or evicted.
 	MemoryOnly bool
@@ -72,6 +79,11 @@ func Of[K comparable, V any](c *Cache, keys Codec[K], values Codec[V], o *TypedO
 	if n := len(t.o.Namespace); n > maxName {
 		return nil, fmt.Errorf("cache: Namespace has %d bytes; the most is %d", n, maxName)
 	}
+	if f := t.o.Freshness; f != nil {
+		if err := f.validate(); err != nil {
+			return nil, err
+		}
+	}
 	use := namespaceUse{keys.Name(), values.Name(), t.o.MemoryOnly}
 	for _, name := range []string{use.keys, use.values} {
 		if len(name) == 0 || len(name) > maxName {
@@ -84,9 +96,15 @@ func Of[K comparable, V any](c *Cache, keys Codec[K], values Codec[V], o *TypedO
 	t.namespace = appendName(nil, t.o.Namespace)
 	t.keyPrefix = appendName(bytes.Clone(t.namespace), use.keys)
 	t.valuePrefix = appendName(nil, use.values)
+	t.terms = &c.terms
 	if f := t.o.Freshness; f != nil {
-		t.ttl = max(f.TTL, 0)
-		def(&t.ttl, -1)
+		own := *f
+		def(&own.Jitter, defaultJitter)
+		terms := c.termsOf(&own)
+		t.terms = &terms
+	}
+	if t.terms.slides != nil {
+		c.slider.start(c)
 	}
 	return t, nil
 }

@@ -18,7 +18,11 @@ func (t *Typed[K, V]) get(key K, use bool) (v V, ok bool) {
 	if t.encodeKey(b, key) == nil {
 		hash := t.c.hash.sum(b.key)
 		s := t.c.shardOf(hash)
-		r := s.look(b.value[:0], b.key, hash, use, 0)
+		var terms *terms
+		if use {
+			terms = t.terms
+		}
+		r := s.look(b.value[:0], b.key, hash, terms, 0)
 		v, ok = t.resolve(b, key, r)
 		switch {
 		case use && ok:
@@ -83,9 +87,12 @@ func (c *Cache) dropUndecoded(key []byte, r *reading) {
 }
 
 // current reads the entry in today's form, if there is one that Get would return.
-// It does not decode what has that form already.
-func (t *Typed[K, V]) current(b *typedBuffer, key K) (r reading, ok bool) {
-	r = t.c.look(b.value[:0], b.key)
+// It does not decode what has that form already. What expired less than past ms
+// ago is there, too.
+func (t *Typed[K, V]) current(b *typedBuffer, key K, past int64) (r reading, ok bool) {
+	hash := t.c.hash.sum(b.key)
+	s := t.c.shardOf(hash)
+	r = s.look(b.value[:0], b.key, hash, nil, past)
 	b.value = r.value
 	if !r.found || bytes.HasPrefix(r.value, t.valuePrefix) {
 		return r, r.found
@@ -93,7 +100,7 @@ func (t *Typed[K, V]) current(b *typedBuffer, key K) (r reading, ok bool) {
 	if _, ok = t.resolve(b, key, r); !ok {
 		return r, false
 	}
-	r = t.c.look(b.value[:0], b.key)
+	r = s.look(b.value[:0], b.key, hash, nil, past)
 	b.value = r.value
 	return r, r.found && bytes.HasPrefix(r.value, t.valuePrefix)
 }
@@ -111,7 +118,7 @@ func (t *Typed[K, V]) View(key K, fn func(raw []byte) error) error {
 
 func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) error {
 	other := false
-	err := t.c.View(b.key, func(stored []byte) error {
+	err := t.c.view(b.key, t.terms, func(stored []byte) error {
 		body, today := bytes.CutPrefix(stored, t.valuePrefix)
 		if other = !today; other {
 			return nil
@@ -121,7 +128,7 @@ func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) err
 	if !other {
 		return err
 	}
-	r, ok := t.current(b, key)
+	r, ok := t.current(b, key, 0)
 	if !ok {
 		return ErrNotFound
 	}
@@ -131,17 +138,17 @@ func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) err
 // Has reports whether there is an entry that is of today's codec or that Migrate
 // takes, without counting as a use.
 func (t *Typed[K, V]) Has(key K) bool {
-	_, ok := t.Info(key)
-	return ok
+	e, ok := t.Info(key)
+	return ok && !e.Stale
 }
 
-// Info is Has with what is known of the entry. Size is that of key and value as
+// Info is Has with what is known of the entry, also of one that is Stale. Size is that of key and value as
 // stored, with the names before them; Stamp is for SetEntry.
 func (t *Typed[K, V]) Info(key K) (e EntryInfo, ok bool) {
 	b := takeBuffer()
 	if t.encodeKey(b, key) == nil {
 		var r reading
-		if r, ok = t.current(b, key); ok {
+		if r, ok = t.current(b, key, t.terms.staleFor); ok {
 			e = t.c.info(b.key, &r)
 		}
 	}
@@ -165,7 +172,7 @@ func (t *Typed[K, V]) All() iter.Seq2[K, V] {
 func (t *Typed[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		t.walk(func(b *typedBuffer, key K) bool {
-			_, ok := t.current(b, key)
+			_, ok := t.current(b, key, 0)
 			return !ok || yield(key)
 		})
 	}

@@ -31,11 +31,14 @@ func (t *Typed[K, V]) settings(key K, v V, o EntryOptions) EntryOptions {
 	if o.TTL == 0 && t.o.TTL != nil {
 		o.TTL = t.o.TTL(key, v)
 	}
-	if o.TTL == 0 {
-		o.TTL = t.ttl
-	}
+	o.terms = t.terms
 	o.MemoryOnly = o.MemoryOnly || t.o.MemoryOnly
 	return o
+}
+
+// stored is what the view says of all its entries.
+func (t *Typed[K, V]) stored() EntryOptions {
+	return EntryOptions{MemoryOnly: t.o.MemoryOnly, terms: t.terms}
 }
 
 // SetMany stores several entries as one Batch: a generation holds all of them or
@@ -57,7 +60,7 @@ func (t *Typed[K, V]) SetMany(entries map[K]V) error {
 		}
 		ops = append(ops, BatchOp{stored, b[from:], t.settings(key, v, EntryOptions{}).TTL})
 	}
-	return t.c.batch(ops, t.o.MemoryOnly)
+	return t.c.batch(ops, t.stored())
 }
 
 // Delete removes key and reports whether it was present, in whatever form.
@@ -120,6 +123,7 @@ func (t *Typed[K, V]) compute(b *typedBuffer, key K, fn func(old V, found bool) 
 // step: what is written meanwhile may stay or go, and after a crash a part may be
 // back.
 func (t *Typed[K, V]) Clear() error {
+	t.c.overtakeAll(t.namespace)
 	t.c.walk(t.namespace, func(stored []byte) bool {
 		t.c.Delete(stored)
 		return true
