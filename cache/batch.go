@@ -12,9 +12,10 @@ type BatchOp struct {
 // Readers may see them one by one. An error means that nothing was applied.
 func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, EntryOptions{}) }
 
+// batch stores with the settings of o, but for the TTL.
 func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
-	if c.closed.Load() {
-		return ErrClosed
+	if err := c.refuses(); err != nil {
+		return err
 	}
 	for _, op := range ops {
 		if err := c.check(op.Key, op.Value); err != nil {

@@ -30,13 +30,15 @@ type Cache struct {
 	pagePath    string // for errors
 	opened      uint64 // generation that Open took up; 0: none
 	terms       terms  // of Options.Freshness
-	clock       clock
-	numbers     numberSource
-	closed      atomic.Bool
-	epoch       atomic.Uint64 // see cut.go
-	held        heldSegments
-	loads       loads
-	slider      slider
+	slides      chan slide
+
+	clock   clock
+	numbers numberSource
+	closed  atomic.Bool
+	mode    atomic.Uint32 // see readonly.go
+	epoch   atomic.Uint64 // see cut.go
+	held    heldSegments
+	loads   loads
 	// keepFor is how long past its time to live an entry is kept for loads, in ms:
 	// the longest StaleFor of any view.
 	keepFor atomic.Int64
@@ -57,7 +59,7 @@ type Cache struct {
 }
 
 // OpenMemory returns a cache without files, for tests and read-only file systems.
-// Durability, Recovery and Schema are not used.
+// Durability, Recovery, Schema and ReadOnly are not used.
 func OpenMemory(opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -79,6 +81,9 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
 	c.clock.init(o.Clock)
+	if o.Freshness.Sliding {
+		c.slides = make(chan slide, slidesWaiting)
+	}
 	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
@@ -164,8 +169,9 @@ func (c *Cache) start() {
 	if c.leavers != nil {
 		go c.leavers.run()
 	}
-	if c.terms.slides != nil {
-		c.slider.start(c)
+	if c.slides != nil {
+		c.running.Add(1)
+		go c.slideAll(c.slides)
 	}
 }
 
@@ -191,8 +197,8 @@ func (c *Cache) tick() {
 // generation and returns its number. If ctx ends first it returns ctx.Err(); the
 // generation may still come. Without files it returns 0 and nil.
 func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
-	if c.closed.Load() {
-		return 0, ErrClosed
+	if err := c.refuses(); err != nil {
+		return 0, err
 	}
 	if c.persist == nil {
 		return 0, nil
@@ -204,7 +210,7 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 // ErrNoSpace, the last flush error, weak generations that pause, a disk that does
 // not answer, files of a newer build; what the self-check has found (see
 // Stats.LastVerified); or, until the cache is closed, that what was opened may be
-// stale. The cache serves in every case.
+// stale. The cache serves in every case. A reader has nothing to persist.
 func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
@@ -227,11 +233,14 @@ func (c *Cache) Close() error {
 // and then return nil. Afterwards every Get misses and every write returns
 // ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
+	if c.mode.Load() == modeValidate {
+		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
+	}
 	if c.closed.Swap(true) {
 		return nil
 	}
 	c.loads.close()
-	c.slider.close()
+	c.namespaces.close()
 	close(c.stop)
 	var err error
 	if c.persist != nil {

@@ -5,8 +5,8 @@ package cache
 func (c *Cache) Clear() error {
 	c.batches.RLock()
 	defer c.batches.RUnlock()
-	if c.closed.Load() {
-		return ErrClosed
+	if err := c.refuses(); err != nil {
+		return err
 	}
 	for _, s := range c.shards {
 		s.clear()

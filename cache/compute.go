@@ -22,7 +22,7 @@ const (
 //
 // A write gets the default time to live, not what was left of the old entry's,
 // and stays MemoryOnly if the old entry was. An error (ErrKeySize, ErrTooLarge,
-// ErrClosed, an unknown Op) and a panic of fn leave what was stored as it was.
+// ErrClosed, ErrReadOnly, an unknown Op) and a panic of fn leave what was stored as it was.
 // Compute counts as a Set or Delete, not as a lookup.
 func (c *Cache) Compute(key []byte, fn func(old []byte, found bool) (value []byte, op Op)) error {
 	if err := c.check(key, nil); err != nil {
@@ -51,8 +51,8 @@ func (c *Cache) change(key, value []byte, op Op, o EntryOptions, r *reading) (ou
 		}
 		return c.store(key, value, o, r.guard), nil
 	case OpDelete:
-		if c.closed.Load() {
-			return miss, ErrClosed
+		if err := c.refuses(); err != nil {
+			return miss, err
 		}
 		done, _ := c.removeIf(key, r.guard, CauseDeleted)
 		return done, nil

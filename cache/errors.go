@@ -19,6 +19,9 @@ var (
 	ErrTooLarge = errors.New("cache: entry too large")
 	// ErrKeySize is returned for a key that is empty or over 65,535 bytes.
 	ErrKeySize = errors.New("cache: key size")
+	// ErrReadOnly is returned for a write to a cache that was opened with
+	// Options.ReadOnly or Recovery.Generation, and while Recovery.Validate runs.
+	ErrReadOnly = errors.New("cache: read-only")
 	// ErrConflict is returned by SetEntry where IfAbsent or IfStamp is not met.
 	ErrConflict = errors.New("cache: condition not met")
 )

@@ -74,9 +74,6 @@ func (c *Cache) mostTries() int { return 8 * c.steps() }
 func (c *Cache) makeRoom(s *shard, tries int) {
 	p := c.pressure()
 	steps := c.steps()
-	if tries == steps/8 && c.leavers != nil {
-		c.leavers.shed()
-	}
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	if tries%4 == 3 {
 		p.shard = c.shards[tries/4%len(c.shards)]

@@ -112,21 +112,6 @@ func (s *shard) overtakeLocked(hash uint64, key []byte, g *guard) {
 	}
 }
 
-// overtakeAll takes the flights of all keys with a prefix out of the tables.
-func (c *Cache) overtakeAll(prefix []byte) {
-	for _, s := range c.shards {
-		s.mu.Lock()
-		for hash, f := range s.flights {
-			for ; f != nil; f = f.next {
-				if bytes.HasPrefix(f.key, prefix) {
-					s.dropFlightLocked(hash, f.key)
-				}
-			}
-		}
-		s.mu.Unlock()
-	}
-}
-
 // dropFlightLocked takes the flight of key out of the table, if there is one.
 func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 	first := s.flights[hash]
@@ -140,6 +125,19 @@ func (s *shard) dropFlightLocked(hash uint64, key []byte) {
 		delete(s.flights, hash)
 	} else {
 		s.flights[hash] = first
+	}
+}
+
+// overtakeAll takes the flights of all keys with that prefix out of the table.
+func (s *shard) overtakeAll(prefix []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hash, f := range s.flights {
+		for ; f != nil; f = f.next {
+			if bytes.HasPrefix(f.key, prefix) {
+				s.dropFlightLocked(hash, f.key)
+			}
+		}
 	}
 }
 
@@ -245,7 +243,7 @@ func (c *Cache) logCrash(w *crew) {
 func (c *Cache) landOne(f *flight) (failed bool) {
 	s := c.shardOf(f.hash)
 	switch {
-	case c.closed.Load():
+	case c.refuses() != nil:
 	case f.err == nil:
 		c.storeResult(f)
 	case errors.Is(f.err, ErrNotFound):

@@ -75,7 +75,7 @@ func (c *Cache) termsOf(f *Freshness) terms {
 		jitter: max(f.Jitter, 0),
 	}
 	if f.Sliding {
-		t.slides = c.slider.queue()
+		t.slides = c.slides
 	}
 	for {
 		if old := c.keepFor.Load(); old >= t.staleFor || c.keepFor.CompareAndSwap(old, t.staleFor) {

@@ -130,6 +130,13 @@ func TestJitterOnlyShortens(t *testing.T) {
 	}
 }
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAbsenceIsKept for NegativeTTL, across restarts: GetOrLoad says ErrNotFound
 // without a load, and nobody else sees a difference to a key that is not there.
 func TestAbsenceIsKept(t *testing.T) {

@@ -58,7 +58,7 @@ type reading struct {
 func (r *reading) memoryOnly() bool { return r.found && r.guard.word.queue() >= fileQueues }
 
 // look is Get without counting hits and misses, also for what expired less than
-// past ms ago. It is a use of the entry by the terms use, or none if that is nil.
+// past ms ago. use, if it is not nil, makes it a use of the entry on these terms.
 func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) reading {
 	for {
 		r, o := s.find(key, hash)
@@ -77,9 +77,9 @@ func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) readi
 		case hit:
 			if use != nil {
 				r.use()
-			}
-			if use != nil && r.head.slides() {
-				use.slide(s, &r, now)
+				if r.head.slides() {
+					use.slide(s, &r, now)
+				}
 			}
 			runtime.KeepAlive(s) // it keeps the memory
 			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, true}

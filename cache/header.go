@@ -90,7 +90,7 @@ func (h header) withExpiry(expiry int64) header {
 	return makeHeader(h.keyLen(), h.valueLen(), h.flags(), expiry, h.stored())
 }
 
-// at is the header with the times of another, and what restarts them.
+// at is the header with the times of another.
 func (h header) at(o header) header {
 	flags := h.flags()&^flagSliding | o.flags()&flagSliding
 	return makeHeader(h.keyLen(), h.valueLen(), flags, o.expiry(), o.stored())

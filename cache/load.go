@@ -53,7 +53,7 @@ var (
 // getOrLoad is GetOrLoad with what the result is stored with. The value is r's,
 // appended to dst, or that of the flight that has brought it, and then read only.
 func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
-	if err := c.check(key, nil); err != nil {
+	if err := c.checkLoad(key); err != nil {
 		return r, nil, err
 	}
 	t := c.termsIn(o)
@@ -81,6 +81,15 @@ func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, 
 			return r, f, nil
 		}
 	}
+}
+
+// checkLoad refuses what cannot be loaded. Who is read-only may load: it stores
+// nothing.
+func (c *Cache) checkLoad(key []byte) error {
+	if err := c.check(key, nil); err != nil && !errors.Is(err, ErrReadOnly) {
+		return err
+	}
+	return nil
 }
 
 // termsIn are the terms that o is meant by.

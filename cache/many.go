@@ -43,7 +43,7 @@ const bulkLanes = 16
 // ended, or that of ctx. All that was there or loaded is visited in any case.
 func (b *bulk) run() error {
 	for _, key := range b.keys {
-		if err := b.c.check(key, nil); err != nil {
+		if err := b.c.checkLoad(key); err != nil {
 			return err
 		}
 	}
@@ -177,7 +177,7 @@ func (b *bulk) wait() (first error) {
 // loadNow loads key whether or not it is there, and takes the place of a load that
 // is under way: that may have read what is outdated.
 func (c *Cache) loadNow(ctx context.Context, key []byte, o EntryOptions, load loadFunc) (*flight, error) {
-	if err := cmp.Or(c.check(key, nil), ctx.Err()); err != nil {
+	if err := cmp.Or(c.checkLoad(key), ctx.Err()); err != nil {
 		return nil, err
 	}
 	hash := c.hash.sum(key)

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -14,14 +13,15 @@ import (
 
 // Open opens or creates the cache in dir. ctx bounds opening only.
 //
-// A directory that cannot be used as it is (other Schema, damage, a newer format)
-// is opened cold, not refused; Recovery tells why, and the generation that was
-// there stays until a new one is complete. Open fails only for bad Options, a dir
-// that cannot be used, or a lock (ErrLocked, as a *LockError that names the
-// holder); it has changed nothing then, but may have made a folder that was
-// missing. Files that are not ours are left alone.
+// A directory that cannot be used as it is (other Schema, damage, too old, an
+// unclean end where that counts, a file named RESET in it, a newer format) is opened
+// cold, not refused; Recovery tells why, and the generation that was there stays
+// until a new one is complete. Then a file named RESET is removed. Open fails only
+// for bad Options, a dir that cannot be used, a Recovery.Generation that cannot be
+// had, or a lock (ErrLocked, as a *LockError that names the holder); it has changed
+// nothing then, but may have made a folder that was missing. Files that are not ours
+// are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
-	start := time.Now()
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -30,31 +30,10 @@ func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 		o.Name = filepath.Base(dir)
 	}
 	p := newPersistence(dir, &o)
-	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
-	defer cancel()
-	if err := p.acquire(limit, &o); err != nil {
+	if err := p.acquire(ctx, &o); err != nil {
 		return nil, err
 	}
-	res, err := p.load(limit, &o)
-	if err != nil && ctx.Err() != nil {
-		p.abandon()
-		return nil, fmt.Errorf("cache: open %s: %w", dir, err)
-	}
-	c, err := p.build(&o, res, err)
-	if err != nil {
-		p.abandon()
-		return nil, err
-	}
-	p.report.Mapped = time.Since(start)
-	c.start()
-	p.begin(c)
-	if o.Recovery.Verify == VerifyEager {
-		if _, err := c.WaitVerified(ctx); err != nil {
-			_ = c.Shutdown(ctx) // which has ended: nothing more is waited for
-			return nil, fmt.Errorf("cache: open %s: verify: %w", dir, err)
-		}
-	}
-	return c, nil
+	return p.open(ctx, &o)
 }
 
 func newPersistence(dir string, o *Options) *persistence {
@@ -65,59 +44,16 @@ func newPersistence(dir string, o *Options) *persistence {
 	return p
 }
 
-// acquire makes the directory and locks it. Where the disk does not answer in
-// time there is no lock: load says so.
-func (p *persistence) acquire(ctx context.Context, o *Options) error {
-	type acquired struct {
-		lock    io.Closer
-		network string
-		err     error
-	}
-	a, _ := within(ctx, func() (a acquired) {
-		a.lock, a.network, a.err = p.lockDir(o)
-		return a
-	}, func(a acquired) {
-		if a.err == nil {
-			_ = a.lock.Close()
-		}
-	})
-	if a.err != nil {
-		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
-	}
-	p.lock, p.network = a.lock, a.network
-	return nil
-}
-
-func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err error) {
-	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
-		return nil, "", fmt.Errorf("make the directory: %w", err)
-	}
-	if o.Durability.WeakDir != "" {
-		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
-			return nil, "", fmt.Errorf("make Durability.WeakDir: %w", err)
-		}
-	}
-	if lock, err = p.fs.Lock(filepath.Join(p.dir, "LOCK")); err != nil {
-		return nil, "", err
-	}
-	network, _ = p.fs.Network(p.dir)
-	return lock, network, nil
-}
-
 // load reads what the directory holds, for as long as ctx lasts.
-func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, error) {
+func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.Result, error) {
 	type loaded struct {
 		res   *loader.Result
 		sizes dump.Sizes
 		err   error
 	}
-	if p.lock != nil {
+	if p.answered {
 		l, ok := within(ctx, func() (l loaded) {
-			l.res, l.err = loader.Load(ctx, loader.Options{
-				FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
-				Positional: o.Recovery.Positional || p.network != "",
-				Memory:     p.linkMemory(weakRing(o.MaxBytes)),
-			})
+			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t))
 			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
@@ -132,6 +68,27 @@ func (p *persistence) load(ctx context.Context, o *Options) (*loader.Result, err
 		}
 	}
 	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+}
+
+// loaderOptions translates Options for the loader. Who asks for a generation by
+// number wants it whatever its age.
+func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
+	lo := loader.Options{
+		FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
+		Generation: t.generation,
+		Positional: o.Recovery.Positional || p.network != "",
+		Memory:     p.linkMemory(weakRing(o.MaxBytes)),
+		Share:      o.readOnly(),
+	}
+	if o.Recovery.Generation != 0 {
+		lo.Durable = true
+		return lo
+	}
+	lo.Clean = o.Recovery.Unclean == UncleanDiscard && t.generation == 0
+	if lo.MaxAge, lo.Now = o.Recovery.MaxAge, time.Now(); o.Clock != nil {
+		lo.Now = o.Clock()
+	}
+	return lo
 }
 
 // within runs do for as long as ctx lasts. What comes later goes to late.
@@ -170,22 +127,22 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.notices, p.clock, p.result, p.loadErr = p, c.notices, &c.clock, res, loadErr
+	c.persist, p.notices, p.clock, p.loadErr, p.geo = p, c.notices, &c.clock, loadErr, geo
+	if o.readOnly() {
+		c.mode.Store(modeRead)
+	}
 	for _, s := range c.shards {
 		s.journal.clock = &c.clock
 		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
 	}
-	start := dump.Start{Opens: opens}
+	p.start = dump.Start{Opens: opens}
 	if res != nil {
-		start = p.restore(c, res, opens)
+		p.start = p.restore(c, res, opens)
 	}
 	p.describe(c, res)
 	if res != nil {
 		p.mapped = res.MappedBytes()
 		res.Shards = nil // the shards have what they need of it
-	}
-	if res != nil && !res.Foreign {
-		p.dumper = dump.New(p.config(c, o, geo), c.source(), start)
 	}
 	return c, nil
 }
@@ -206,9 +163,9 @@ func (p *persistence) cold(res *loader.Result) {
 func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.Start {
 	start := dump.Start{
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
-		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale,
+		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
-		Image: res.Image, Chain: res.Chain, Sizes: p.sizes,
+		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
 	}
 	if res.Record != nil {
 		c.opened = res.Record.Generation
@@ -232,13 +189,17 @@ func newGeometry(o *Options, g geometry) pagefile.Geometry {
 }
 
 // config translates Options for the dumper.
-func (p *persistence) config(c *Cache, o *Options, geo pagefile.Geometry) dump.Config {
+func (p *persistence) config(c *Cache) dump.Config {
+	o := &c.opts
 	d := o.Durability
 	cfg := dump.Config{
-		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: geo, Schema: o.Schema, Frames: c.frames.count,
+		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event, SlowAfter: o.hooks.slow,
+		Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+	}
+	if p.result.Reset {
+		cfg.Obsolete = []string{loader.ResetName}
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

@@ -35,6 +35,20 @@ type Options struct {
 	Durability Durability // when and how generations are written
 	Recovery   Recovery   // how Open takes a generation up
 
+	// WhenLocked says what Open does while another process holds the directory, as
+	// the old one does during a rolling update. LockWait sees the generation that
+	// the holder's Close writes.
+	WhenLocked LockPolicy
+	// LockTimeout bounds LockWait. Default 10 s.
+	LockTimeout time.Duration
+	// ReadOnly serves the newest generation, with the links that follow it, and
+	// changes nothing in the directory: it needs no lock, works beside a live owner,
+	// who keeps that generation's files until the reader is closed or ends, and on a
+	// file system that is read-only. It does not follow the owner. Writes return
+	// ErrReadOnly and Delete returns false; what GetOrLoad loads it returns, and does
+	// not store. A directory that does not exist is an error, one without a
+	// generation is opened cold.
+	ReadOnly bool
 	// CloseTimeout bounds the final flush of Close. Default 10 s.
 	CloseTimeout time.Duration
 	// OnEvict is called after an entry left the cache, on a goroutine of the cache,
@@ -80,6 +94,22 @@ type Recovery struct {
 	// Positional reads the files with positional reads instead of mapping them,
 	// as happens by itself on a network file system and where mapping fails.
 	Positional bool
+	Unclean    UncleanPolicy // what to do after a run that did not end with Close; set it in every run
+	// MaxAge ignores a generation whose time, by the wall clock, is longer ago, or
+	// ahead by more than that or a minute: then its age cannot be told. It counts from
+	// Close, or from the newest write on file. 0: any age.
+	MaxAge time.Duration
+	// Generation opens that generation, without the links that follow it, as with
+	// ReadOnly. Unclean, MaxAge and a file named RESET do not count then. That it
+	// cannot be had is Open's error, which names those that can. 0: the newest.
+	Generation uint64
+	// Validate is asked once before Open returns whether what was recovered makes
+	// sense to the application. An error, or a panic, makes Open go back to the
+	// generation before, ask about that, and so on; the one that is accepted is the
+	// newest from then on, and if none is, the cache is cold. With Generation it is
+	// Open's error. The Cache can be read, but not written or closed, and is gone if
+	// the error is not nil. Nothing bounds the time that Validate takes.
+	Validate func(*Cache) error
 }
 
 // VerifyMode says when pages are verified.
@@ -112,6 +142,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	def(&d.MaxBytes, 256<<20)
 	def(&d.CloseTimeout, 10*time.Second)
+	def(&d.LockTimeout, 10*time.Second)
 	def(&d.Durability.Interval, time.Second)
 	def(&d.Durability.Weak, 5*time.Millisecond)
 	def(&d.Durability.DirtyBytes, max(d.MaxBytes/16, 1<<20))
@@ -152,6 +183,10 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
+	case o.Recovery.Unclean > UncleanDiscard:
+		return fmt.Errorf("cache: Recovery.Unclean is %d; see UncleanPolicy", o.Recovery.Unclean)
+	case o.WhenLocked > LockWait:
+		return fmt.Errorf("cache: Options.WhenLocked is %d; see LockPolicy", o.WhenLocked)
 	}
 	if err := o.Freshness.validate(); err != nil {
 		return err
@@ -167,6 +202,8 @@ func (o *Options) validateSigns() error {
 		value int64
 	}{
 		{"Options.CloseTimeout", int64(o.CloseTimeout)},
+		{"Options.LockTimeout", int64(o.LockTimeout)},
+		{"Recovery.MaxAge", int64(o.Recovery.MaxAge)},
 		{"Recovery.Budget", int64(o.Recovery.Budget)},
 		{"Recovery.Timeout", int64(o.Recovery.Timeout)},
 		{"Durability.DirtyBytes", o.Durability.DirtyBytes},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/loader"
@@ -19,14 +20,20 @@ import (
 type persistence struct {
 	dir     string
 	fs      pagefile.FS
-	lock    io.Closer // nil: the disk did not answer
+	lock    io.Closer // nil: the disk did not answer, or nothing is written
+	began   time.Time // when the lock was asked for that was had
 	schema  string
 	network string // type of the network file system, if it is on one
 	notices *notices
 	result  *loader.Result // nil: the disk did not answer
 	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
 	loadErr error
-	stale   error // every copy of the newest record was lost
+	stale   error // every copy of the newest record was lost, or it was refused
+	trial   *trial
+	start   dump.Start        // of dumper
+	geo     pagefile.Geometry // of the directory
+
+	answered bool // the disk did, when the lock was asked for
 
 	links     *arena // for the chain that Open applies; nil: none was needed
 	linksUsed int
@@ -48,18 +55,8 @@ type persistence struct {
 	differs error
 }
 
-// begin starts what runs in the background.
-func (p *persistence) begin(c *Cache) {
-	if p.network != "" {
-		p.notices.say(slog.LevelWarn, "network file system: files are read by position and locks may not hold", "network", "type", p.network, "dir", p.dir)
-	}
-	p.mu.Lock()
-	r := p.report
-	p.mu.Unlock()
-	p.notices.recovered(r)
-	if p.dumper != nil {
-		p.dumper.Start()
-	}
+// prefetch brings in what was left on file, in the background.
+func (p *persistence) prefetch(c *Cache) {
 	if c.opts.hooks.lazily {
 		return
 	}
@@ -68,10 +65,47 @@ func (p *persistence) begin(c *Cache) {
 		defer c.running.Done()
 		c.prefetch()
 	}()
-	if p.dumper != nil && !c.opts.hooks.step {
+}
+
+// begin says what was recovered, and has generations written from now on.
+func (p *persistence) begin(ctx context.Context, c *Cache) {
+	if p.network != "" {
+		p.notices.say(slog.LevelWarn, "network file system: files are read by position and locks may not hold", "network", "type", p.network, "dir", p.dir)
+	}
+	p.mu.Lock()
+	r := p.report
+	p.mu.Unlock()
+	p.notices.recovered(r)
+	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
+		return
+	}
+	p.dumper = dump.New(p.config(c), c.source(), p.start)
+	p.start = dump.Start{}
+	p.settle(ctx, &c.opts)
+	p.dumper.Start()
+	if !c.opts.hooks.step && !c.opts.hooks.lazily {
 		c.running.Add(1)
 		go c.checkLoop()
 	}
+}
+
+// settle waits until the files say what must not be forgotten if the process is
+// killed right after Open: that it went back, and that it runs. If they cannot say
+// so it goes on, as for any generation that fails.
+func (p *persistence) settle(ctx context.Context, o *Options) {
+	if !p.rolledBack() && o.Recovery.Unclean != UncleanDiscard {
+		return
+	}
+	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	defer cancel()
+	if err := p.dumper.Begin(limit); err != nil {
+		p.notices.say(slog.LevelWarn, "a kill now would bring back what was there before Open", "not_begun", "err", err)
+	}
+}
+
+// rolledBack reports whether something older than the newest was taken up.
+func (p *persistence) rolledBack() bool {
+	return len(p.trial.refused) > 0 && p.result != nil && p.result.Record != nil
 }
 
 // health is why nothing is persisted, or the dumper's word.
@@ -81,6 +115,8 @@ func (p *persistence) health() error {
 		return cmp.Or(p.dumper.Health(), p.checkHealth(), p.stale)
 	case p.loadErr != nil:
 		return p.loadErr
+	case !p.result.Foreign: // a reader
+		return p.stale
 	}
 	return fmt.Errorf("cache: %s was written by a newer build; nothing is written: %w", p.dir, p.result.Reason)
 }
@@ -139,6 +175,7 @@ func (c *Cache) persistStats(st *Stats) {
 		st.MappedBytes = c.persist.mapped
 	}
 	if c.persist.dumper == nil {
+		st.Generation = c.opened
 		return
 	}
 	d := c.persist.dumper.Stats()

@@ -28,8 +28,12 @@ func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOpt
 	c.launchBackground(ctx, w, load)
 }
 
-// backgroundCrew is one that nobody waits for; ok is false if as many as may run.
+// backgroundCrew is one that nobody waits for; ok is false if as many as may run,
+// or the result could not be stored.
 func (c *Cache) backgroundCrew(o EntryOptions) (w *crew, ok bool) {
+	if c.refuses() != nil {
+		return nil, false
+	}
 	if c.loads.background.Add(1) > backgroundLoads {
 		c.loads.background.Add(-1)
 		return nil, false

@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -97,14 +99,22 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 	if res == nil {
 		return
 	}
-	if r.Reason == nil {
-		r.Reason = res.Reason
-	}
-	if r.MayBeStale = res.MayBeStale; r.MayBeStale {
-		p.stale = fmt.Errorf("cache: %s: every copy of the newest record is lost; an older generation was opened and may be stale: Clear it, or check what was deleted since", p.dir)
+	refused := p.trial.reason()
+	if r.Reason = cmp.Or(r.Reason, res.Reason); refused != nil {
+		r.Reason = errors.Join(refused, r.Reason)
 	}
 	if res.Record == nil {
+		if r.Reason == nil && c.mode.Load() == modeRead {
+			r.Reason = errNothing
+		}
 		return
+	}
+	r.MayBeStale = res.MayBeStale || refused != nil
+	switch {
+	case refused != nil:
+		p.stale = fmt.Errorf("cache: %s: an older generation was opened, since newer ones were refused: %w", p.dir, refused)
+	case res.MayBeStale:
+		p.stale = fmt.Errorf("cache: %s: every copy of the newest record is lost; an older generation was opened and may be stale: Clear it, or check what was deleted since", p.dir)
 	}
 	r.Outcome = OutcomeWarm
 	if r.Reason != nil {

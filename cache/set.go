@@ -7,7 +7,7 @@ import (
 )
 
 // Set stores value under key with the default time to live. It copies both. An
-// error (ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was. An
+// error (ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. An
 // entry for which there is no room, because Views pin it, is forgotten, the old
 // one with it: Stats.Rejected counts those. Set never waits for a disk, but for
 // the first touch of a page after Open.
@@ -129,6 +129,8 @@ func (c *Cache) check(key, value []byte) error {
 		return fmt.Errorf("%w: a key of %d bytes needs segments of over %d; raise Options.MaxBytes or lower Shards", ErrTooLarge, len(key), c.segmentSize)
 	case len(key)+len(value) > c.maxEntry:
 		return fmt.Errorf("%w: key and value have %d bytes, the most is %d: see Options.MaxEntryBytes", ErrTooLarge, len(key)+len(value), c.maxEntry)
+	case c.mode.Load() != modeWrite:
+		return ErrReadOnly
 	}
 	return nil
 }
@@ -320,9 +322,10 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 	return 0, 0, h, miss
 }
 
-// Delete removes key and reports whether it was present.
+// Delete removes key and reports whether it was present. It is false where nothing
+// can be written.
 func (c *Cache) Delete(key []byte) bool {
-	return !c.closed.Load() && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
+	return c.refuses() == nil && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
 
 func (c *Cache) remove(key []byte, why Cause) bool {

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"sync"
 	"sync/atomic"
 )
 
@@ -33,48 +32,17 @@ func (t *terms) slide(s *shard, r *ref, now int64) {
 	}
 }
 
-// A slider does what hits ask for. The first view that slides starts it.
-type slider struct {
-	mu      sync.Mutex
-	waiting chan slide // nil: nothing slides
-	begun   bool       // or must not begin any more
-}
-
-// queue is where hits ask.
-func (l *slider) queue() chan slide {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting == nil {
-		l.waiting = make(chan slide, slidesWaiting)
-	}
-	return l.waiting
-}
-
-func (l *slider) start(c *Cache) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.begun {
-		l.begun = true
-		c.running.Add(1)
-		go l.run(c)
-	}
-}
-
-// close comes before the cache waits for what runs.
-func (l *slider) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.begun = true
-}
-
-func (l *slider) run(c *Cache) {
+// slideAll does what hits ask for.
+func (c *Cache) slideAll(slides chan slide) {
 	defer c.running.Done()
 	for {
 		select {
 		case <-c.stop:
 			return
-		case a := <-l.waiting:
-			a.s.slide(&a, c.now())
+		case a := <-slides:
+			if c.refuses() == nil {
+				a.s.slide(&a, c.now())
+			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestUseRestartsTheTime(t *testing.T) {
 			before, _ := c.Info(key)
 			expires := func(key string) time.Time { e, _ := c.Info([]byte(key)); return e.Expires }
 			k.pass(ttl/2 - time.Millisecond)
-			if !use(c, key) || len(c.slider.waiting) != 0 || !expires("slides").Equal(before.Expires) {
+			if !use(c, key) || len(c.slides) != 0 || !expires("slides").Equal(before.Expires) {
 				t.Errorf("%s of %d bytes: the first half restarts it", name, size)
 			}
 			k.pass(2 * time.Millisecond)
@@ -153,8 +153,8 @@ func TestSlidingHitsAllocateNothing(t *testing.T) {
 			t.Fatal("missing")
 		}
 	})
-	if allocs != 0 || len(c.slider.waiting) != slidesWaiting {
-		t.Errorf("%v allocations, %d of %d wait", allocs, len(c.slider.waiting), slidesWaiting)
+	if allocs != 0 || len(c.slides) != slidesWaiting {
+		t.Errorf("%v allocations, %d of %d wait", allocs, len(c.slides), slidesWaiting)
 	}
 	for _, s := range c.shards {
 		s.mu.Unlock()

@@ -26,7 +26,7 @@ type Typed[K comparable, V any] struct {
 	keys        Codec[K]
 	values      Codec[V]
 	o           TypedOptions[K, V]
-	terms       *terms // of its own Freshness, or the Cache's
+	terms       *terms
 	namespace   []byte // that all keys of the namespace begin with
 	keyPrefix   []byte // that the keys of this view begin with
 	valuePrefix []byte // that values of today's codec begin with
@@ -36,8 +36,8 @@ type Typed[K comparable, V any] struct {
 type TypedOptions[K comparable, V any] struct {
 	// Namespace is prefixed to keys; 255 bytes at most.
 	Namespace string
-	// Freshness is that of the Cache by default. In one that is given every zero
-	// means what it says there: TTL 0 is until evicted.
+	// Freshness is that of the Cache by default. In one that is given, fields that
+	// are 0 mean what they do in Options.
 	Freshness *Freshness
 	// TTL is asked per entry by what sets one without a TTL of its own; 0:
 	// Freshness.TTL, negative: none.
@@ -61,7 +61,7 @@ type TypedOptions[K comparable, V any] struct {
 
 // Of returns a typed view of c. It fails without a Cache or a codec, for a codec
 // whose name is empty or over 255 bytes or that cannot be used (see Versioned),
-// for a Namespace over 255 bytes, and with ErrSchema if the Namespace is in use on
+// for a Namespace over 255 bytes or a bad Freshness, and with ErrSchema if the Namespace is in use on
 // c with other codecs or another MemoryOnly. Entries of a run before with another
 // value codec are what Migrate is for; those with another key codec are not found,
 // and go when their space is needed.
@@ -69,20 +69,22 @@ func Of[K comparable, V any](c *Cache, keys Codec[K], values Codec[V], o *TypedO
 	if c == nil || keys == nil || values == nil {
 		return nil, errors.New("cache: Of needs a Cache, a codec for keys and one for values")
 	}
-	t := &Typed[K, V]{c: c, keys: keys, values: values}
+	t := &Typed[K, V]{c: c, keys: keys, values: values, terms: &c.terms}
 	if o != nil {
 		t.o = *o
+	}
+	if f := t.o.Freshness; f != nil {
+		terms, err := c.termsOfView(*f)
+		if err != nil {
+			return nil, err
+		}
+		t.terms = terms
 	}
 	if err := errors.Join(misuse(keys), misuse(values)); err != nil {
 		return nil, err
 	}
 	if n := len(t.o.Namespace); n > maxName {
 		return nil, fmt.Errorf("cache: Namespace has %d bytes; the most is %d", n, maxName)
-	}
-	if f := t.o.Freshness; f != nil {
-		if err := f.validate(); err != nil {
-			return nil, err
-		}
 	}
 	use := namespaceUse{keys.Name(), values.Name(), t.o.MemoryOnly}
 	for _, name := range []string{use.keys, use.values} {
@@ -96,16 +98,6 @@ func Of[K comparable, V any](c *Cache, keys Codec[K], values Codec[V], o *TypedO
 	t.namespace = appendName(nil, t.o.Namespace)
 	t.keyPrefix = appendName(bytes.Clone(t.namespace), use.keys)
 	t.valuePrefix = appendName(nil, use.values)
-	t.terms = &c.terms
-	if f := t.o.Freshness; f != nil {
-		own := *f
-		def(&own.Jitter, defaultJitter)
-		terms := c.termsOf(&own)
-		t.terms = &terms
-	}
-	if t.terms.slides != nil {
-		c.slider.start(c)
-	}
 	return t, nil
 }
 
@@ -125,10 +117,35 @@ func cutName(b []byte) (name string, rest []byte, ok bool) {
 	return string(b[1:n]), b[n:], true
 }
 
+// termsOfView translates a Freshness that is not the Cache's own. The first that
+// slides begins what slides are done by, if the Cache does not slide itself.
+func (c *Cache) termsOfView(f Freshness) (*terms, error) {
+	def(&f.Jitter, defaultJitter)
+	if err := f.validate(); err != nil {
+		return nil, err
+	}
+	c.namespaces.mu.Lock()
+	defer c.namespaces.mu.Unlock()
+	if f.Sliding && c.slides == nil && !c.namespaces.closed {
+		c.slides = make(chan slide, slidesWaiting)
+		c.running.Add(1)
+		go c.slideAll(c.slides)
+	}
+	t := c.termsOf(&f)
+	return &t, nil
+}
+
 // namespaces are those of the views of a Cache.
 type namespaces struct {
-	mu   sync.Mutex
-	uses map[string]namespaceUse
+	mu     sync.Mutex
+	uses   map[string]namespaceUse
+	closed bool // no background goroutine begins any more
+}
+
+func (n *namespaces) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
 }
 
 // A namespaceUse is what all views of a namespace must agree on.

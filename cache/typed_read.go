@@ -72,7 +72,7 @@ func (t *Typed[K, V]) keep(b *typedBuffer, v V, r *reading) {
 	if t.encodeValue(b, v) != nil || t.c.check(b.key, b.value) != nil {
 		return
 	}
-	e, ok := t.c.prepare(b.key, b.value, EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly()})
+	e, ok := t.c.prepare(b.key, b.value, EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly(), terms: t.terms})
 	e.head = e.head.at(r.head)
 	e.guard = r.guard
 	t.c.putOrForget(&e, ok)
@@ -86,9 +86,9 @@ func (c *Cache) dropUndecoded(key []byte, r *reading) {
 	}
 }
 
-// current reads the entry in today's form, if there is one that Get would return.
-// It does not decode what has that form already. What expired less than past ms
-// ago is there, too.
+// current reads the entry in today's form, if there is one that Get would return,
+// or one that expired less than past ms ago. It does not decode what has that form
+// already.
 func (t *Typed[K, V]) current(b *typedBuffer, key K, past int64) (r reading, ok bool) {
 	hash := t.c.hash.sum(b.key)
 	s := t.c.shardOf(hash)
@@ -118,13 +118,13 @@ func (t *Typed[K, V]) View(key K, fn func(raw []byte) error) error {
 
 func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) error {
 	other := false
-	err := t.c.view(b.key, t.terms, func(stored []byte) error {
+	err := t.c.view(b.key, func(stored []byte) error {
 		body, today := bytes.CutPrefix(stored, t.valuePrefix)
 		if other = !today; other {
 			return nil
 		}
 		return fn(body)
-	})
+	}, t.terms)
 	if !other {
 		return err
 	}
@@ -137,9 +137,13 @@ func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) err
 
 // Has reports whether there is an entry that is of today's codec or that Migrate
 // takes, without counting as a use.
-func (t *Typed[K, V]) Has(key K) bool {
-	e, ok := t.Info(key)
-	return ok && !e.Stale
+func (t *Typed[K, V]) Has(key K) (ok bool) {
+	b := takeBuffer()
+	if t.encodeKey(b, key) == nil {
+		_, ok = t.current(b, key, 0)
+	}
+	b.give()
+	return ok
 }
 
 // Info is Has with what is known of the entry, also of one that is Stale. Size is that of key and value as

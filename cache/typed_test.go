@@ -2,10 +2,12 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -29,13 +31,6 @@ func mustOf[K comparable, V any](t testing.TB, c *Cache, keys Codec[K], values C
 func ints(t testing.TB, c *Cache, namespace string) *Typed[string, int] {
 	t.Helper()
 	return mustOf(t, c, String(), Int[int](), &TypedOptions[string, int]{Namespace: namespace})
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func wantTyped[K, V comparable](t testing.TB, v *Typed[K, V], key K, want V) {
@@ -519,6 +514,64 @@ func TestTypedCounts(t *testing.T) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s after Close: %v", name, err)
 		}
+	}
+}
+
+// TestClearOvertakesTheLoadsOfItsNamespace alone.
+func TestClearOvertakesTheLoadsOfItsNamespace(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	cleared, other := ints(t, c, "cleared"), ints(t, c, "other")
+	begun, end := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for _, v := range []*Typed[string, int]{cleared, other} {
+		b := new(typedBuffer)
+		must(t, v.encodeKey(b, "k"))
+		must(t, v.encodeValue(b, 1))
+		wg.Go(func() {
+			if _, err := c.GetOrLoad(context.Background(), b.key, func(context.Context) ([]byte, error) {
+				begun <- struct{}{}
+				<-end
+				return b.value, nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-begun
+	<-begun
+	must(t, cleared.Clear())
+	close(end)
+	wg.Wait()
+	wantMiss(t, cleared, "k")
+	wantTyped(t, other, "k", 1)
+}
+
+// TestAViewSlidesOnItsOwnTerms, by Get and View, and the Cache need not.
+func TestAViewSlidesOnItsOwnTerms(t *testing.T) {
+	var now atomic.Int64
+	o := testOptions(1 << 20)
+	o.Clock = func() time.Time { return time.UnixMilli(1_700_000_000_000 + now.Load()) }
+	c := openMemory(t, o)
+	sliding := &Freshness{TTL: time.Minute, Sliding: true, Jitter: -1}
+	for name, use := range map[string]func(v *Typed[string, int]){
+		"Get":  func(v *Typed[string, int]) { v.Get("k") },
+		"View": func(v *Typed[string, int]) { _ = v.View("k", func([]byte) error { return nil }) },
+	} {
+		v := mustOf(t, c, String(), Int[int](), &TypedOptions[string, int]{Namespace: name, Freshness: sliding})
+		must(t, v.Set("k", 1))
+		before, _ := v.Info("k")
+		now.Add(40_000)
+		after := before
+		for deadline := time.Now().Add(10 * time.Second); after.Expires == before.Expires && time.Now().Before(deadline); runtime.Gosched() {
+			use(v)
+			after, _ = v.Info("k")
+		}
+		if got := after.Expires.Sub(before.Expires); got != 40*time.Second || after.Stored != before.Stored {
+			t.Errorf("%s: the entry expires %v later, want 40s, and was stored at %v, not %v", name, got, after.Stored, before.Stored)
+		}
+	}
+	if _, err := Of(c, String(), Int[int](), &TypedOptions[string, int]{Freshness: &Freshness{TTL: -1}}); err == nil {
+		t.Error("a negative TTL is accepted")
 	}
 }
 

@@ -31,8 +31,8 @@ func (t *Typed[K, V]) settings(key K, v V, o EntryOptions) EntryOptions {
 	if o.TTL == 0 && t.o.TTL != nil {
 		o.TTL = t.o.TTL(key, v)
 	}
-	o.terms = t.terms
 	o.MemoryOnly = o.MemoryOnly || t.o.MemoryOnly
+	o.terms = t.terms
 	return o
 }
 
@@ -121,9 +121,11 @@ func (t *Typed[K, V]) compute(b *typedBuffer, key K, fn func(old V, found bool) 
 // leaves all others. It looks at every key of the Cache and deletes one by one, so
 // it takes time in proportion to both, stops nobody meanwhile, and is not one
 // step: what is written meanwhile may stay or go, and after a crash a part may be
-// back.
+// back. Loads that run are overtaken.
 func (t *Typed[K, V]) Clear() error {
-	t.c.overtakeAll(t.namespace)
+	for _, s := range t.c.shards {
+		s.overtakeAll(t.namespace)
+	}
 	t.c.walk(t.namespace, func(stored []byte) bool {
 		t.c.Delete(stored)
 		return true

@@ -11,10 +11,10 @@ import (
 // what fn returned. A value whose record would exceed half a segment, of 16 to
 // 256 KiB (see Options.MaxEntryBytes), does not lie in one piece: fn sees a copy.
 func (c *Cache) View(key []byte, fn func(value []byte) error) error {
-	return c.view(key, &c.terms, fn)
+	return c.view(key, fn, &c.terms)
 }
 
-func (c *Cache) view(key []byte, t *terms, fn func(value []byte) error) error {
+func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
@@ -33,9 +33,9 @@ func (c *Cache) view(key []byte, t *terms, fn func(value []byte) error) error {
 			return ErrNotFound
 		}
 		if r.head.large() {
-			return s.viewCopy(key, hash, t, fn)
+			return c.viewCopy(key, fn, t)
 		}
-		if ok, err := s.viewPinned(&r, t, now, fn); ok {
+		if ok, err := s.viewPinned(&r, now, fn, t); ok {
 			return err
 		}
 	}
@@ -44,7 +44,7 @@ func (c *Cache) view(key []byte, t *terms, fn func(value []byte) error) error {
 // viewPinned pins, then rechecks the number; reclaim takes the number away, then
 // looks at the pins. One of the two sees the other, so a frame under fn is not
 // reused.
-func (s *shard) viewPinned(r *ref, t *terms, now int64, fn func(value []byte) error) (ok bool, err error) {
+func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error, t *terms) (ok bool, err error) {
 	pin := &s.frames.pins[r.frame]
 	pin.Add(1)
 	defer pin.Add(^uint32(0))
@@ -63,8 +63,9 @@ func (s *shard) viewPinned(r *ref, t *terms, now int64, fn func(value []byte) er
 	return true, err
 }
 
-func (s *shard) viewCopy(key []byte, hash uint64, t *terms, fn func(value []byte) error) error {
-	value, ok := s.get(nil, key, hash, t)
+func (c *Cache) viewCopy(key []byte, fn func(value []byte) error, t *terms) error {
+	hash := c.hash.sum(key)
+	value, ok := c.shardOf(hash).get(nil, key, hash, t)
 	if !ok {
 		return ErrNotFound
 	}

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/embercache/ember/pagefile"
@@ -37,6 +38,12 @@ type Config struct {
 	Keep         int           // durable generations kept, 2 to 8
 	Budget       time.Duration // worst-case time to serve again; default 100 ms
 	PendingBytes int64         // journals kept for the next durable generation; default 64 MiB
+
+	// MaxAge is what the next process will accept, 0: any age. A record that tells
+	// how the cache was closed is not left with a time that is long past.
+	MaxAge time.Duration
+	// Obsolete are files in Dir that are removed once a generation is complete.
+	Obsolete []string
 
 	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
@@ -75,3 +82,11 @@ func (c Config) withDefaults() Config {
 // cuts needs its segments three times, in the newest generation, in the one
 // before, and in the one being written.
 func (c *Config) maxPlaces() uint32 { return uint32(3*c.Frames + 64) }
+
+// obsolete are the paths of Obsolete.
+func (c *Config) obsolete() (paths []string) {
+	for _, name := range c.Obsolete {
+		paths = append(paths, filepath.Join(c.Dir, name))
+	}
+	return paths
+}

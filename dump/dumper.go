@@ -61,7 +61,8 @@ type Dumper struct {
 	limbo       *generation // its record may be durable or not; nil: none
 	number      uint64      // of the next generation or file
 	needFull    bool
-	mend        bool // the record that was opened has no mirror
+	mend        bool // the record that was opened has no mirror, or is not the newest
+	severed     bool // links follow the record that was opened, and none may
 	scrub       scrub
 	builder     pagefile.BlobBuilder
 	section     pagefile.Section
@@ -79,6 +80,8 @@ type flight struct {
 // An order says what is special about a generation.
 type order struct {
 	clean bool // nothing follows
+	begin bool // something may follow
+	write bool // somebody wants what is in memory, not just to begin
 }
 
 // New returns a Dumper that goes on from what was recovered. It opens the weak
@@ -101,18 +104,22 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		history:  restoredHistory(&start),
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
-		mend:     start.Record != nil && start.MirrorMissing,
+		mend:     start.Record != nil && (start.MirrorMissing || start.RolledBack),
+		severed:  start.RolledBack,
 	}
 	d.landed.L = &d.mu
 	if start.Opens == 0 {
 		d.opens = start.LastOpens + 1
 	}
-	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool), sizes: start.Sizes}
+	d.files = files{cfg: &d.cfg, known: make(map[fileKey]bool), rings: make(map[string]bool), sizes: start.Sizes, obsolete: cfg.obsolete()}
 	if d.files.sizes == nil {
 		d.files.sizes = make(Sizes)
 	}
 	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
+	if named := start.Named; named != nil {
+		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
+	}
 	if start.Record != nil && !start.NewLineage {
 		d.lineage = start.Record.Lineage
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -19,12 +20,13 @@ type fileKey struct {
 // files is what the dumper knows of the directory's numbered files. Names that
 // are not ours are never touched.
 type files struct {
-	cfg    *Config
-	known  map[fileKey]bool // may exist
-	sizes  Sizes            // for Stats; those that grow are added when asked for
-	rings  map[string]bool  // names of record rings that an earlier process made
-	astray []string         // weak rings from before WeakDir was another folder
-	listed bool
+	cfg      *Config
+	known    map[fileKey]bool // may exist
+	sizes    Sizes            // for Stats; those that grow are added when asked for
+	rings    map[string]bool  // names of record rings that an earlier process made
+	astray   []string         // weak rings from before WeakDir was another folder
+	listed   bool
+	obsolete []string // of Config
 }
 
 func (f *files) dir(kind pagefile.FileKind) string {
@@ -170,6 +172,7 @@ func (f *files) retire(keep map[fileKey]bool) {
 		f.cfg.FS.Remove(path)
 	}
 	f.astray = nil
+	f.removeObsolete()
 	for key := range f.known {
 		if keep[key] {
 			continue
@@ -181,6 +184,19 @@ func (f *files) retire(keep map[fileKey]bool) {
 		}
 		f.remove(key)
 	}
+}
+
+// removeObsolete removes what has no use any more; one that cannot be removed is
+// tried again with the next generation.
+func (f *files) removeObsolete() {
+	if len(f.obsolete) == 0 {
+		return
+	}
+	f.obsolete = slices.DeleteFunc(f.obsolete, func(path string) bool {
+		err := f.cfg.FS.Remove(path)
+		return err == nil || errors.Is(err, fs.ErrNotExist)
+	})
+	f.cfg.FS.SyncDir(f.cfg.Dir) // it would only be found again
 }
 
 // ours reports whether a weak ring is of this directory. One whose header cannot

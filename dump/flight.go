@@ -3,6 +3,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Flush makes everything up to now part of a durable generation and returns its
@@ -10,7 +11,16 @@ import (
 // returns its error, and the generation is written all the same, when the disk
 // answers.
 func (d *Dumper) Flush(ctx context.Context) (generation uint64, err error) {
-	return d.fly(ctx, order{})
+	return d.fly(ctx, order{write: true})
+}
+
+// Begin returns when the files say that this process has the directory: the record
+// that was opened does not say any more that nothing follows, and one that is not
+// the newest has become the newest. Otherwise it changes nothing. If ctx ends first
+// Begin returns its error.
+func (d *Dumper) Begin(ctx context.Context) error {
+	_, err := d.fly(ctx, order{begin: true})
+	return err
 }
 
 // fly joins the flight that has not taken its cut yet. With a ctx that cannot
@@ -26,7 +36,7 @@ func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
 		d.next = &flight{done: make(chan struct{})}
 	}
 	f := d.next
-	f.order.clean = f.order.clean || o.clean
+	f.order = f.order.and(o)
 	lead := !d.flying
 	d.flying = true
 	d.mu.Unlock()
@@ -42,6 +52,11 @@ func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// and is what satisfies both.
+func (o order) and(p order) order {
+	return order{o.clean || p.clean, o.begin || p.begin, o.write || p.write}
 }
 
 // lead writes generations as long as somebody waits for one. With own it ends
@@ -123,6 +138,14 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 		d.fail(started, err)
 		return 0, err
 	}
+	if o.begin && d.base.record != nil && d.base.record.Clean {
+		if err := d.restate(false, d.cfg.Keep); err != nil {
+			return 0, err
+		}
+	}
+	if !o.write {
+		return d.newestNumber(), nil
+	}
 	g := d.begin(o)
 	if g == nil {
 		return d.affirm(o)
@@ -142,23 +165,33 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 }
 
 // mendMirror writes the record that was opened to both rings again, before
-// anything can be retired for it.
+// anything can be retired for it, and before anything can follow it.
 func (d *Dumper) mendMirror() error {
 	if !d.mend {
 		return nil
 	}
-	if err := d.restate(d.base.record.Clean, d.cfg.Keep); err != nil {
+	if err := d.restate(d.base.record.Clean && !d.severed, d.cfg.Keep); err != nil {
 		return err
 	}
 	d.mend = false
 	return nil
 }
 
+// newestNumber is the number of the newest generation, 0 if there is none.
+func (d *Dumper) newestNumber() uint64 {
+	if d.base.record == nil {
+		return 0
+	}
+	return d.base.record.Generation
+}
+
 // affirm is the end of a flight for which nothing had changed. The record is
-// stated again if it has no mirror, or is to say that nothing follows.
+// stated again if it has no mirror, is to say that nothing follows, or was written
+// too long ago to say so.
 func (d *Dumper) affirm(o order) (uint64, error) {
 	r := d.base.record
-	if d.base.mirrored && (r.Clean || !o.clean) {
+	aged := o.clean && d.cfg.MaxAge > 0 && d.cfg.Now().Sub(time.Unix(0, r.Wall)) > d.cfg.MaxAge/agedPart
+	if d.base.mirrored && (r.Clean || !o.clean) && !aged {
 		return r.Generation, nil
 	}
 	started := d.cfg.Now()
@@ -168,6 +201,10 @@ func (d *Dumper) affirm(o order) (uint64, error) {
 	}
 	return d.base.record.Generation, err
 }
+
+// agedPart is what part of MaxAge an unchanged record may have used up when the
+// cache is closed.
+const agedPart = 16
 
 // Close stops the loops, writes a last generation, which says that nothing
 // follows, and closes all files. The caller has stopped writing to the Source.
@@ -212,7 +249,7 @@ func (d *Dumper) land(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err := d.fly(ctx, order{clean: true})
+	_, err := d.fly(ctx, order{clean: true, write: true})
 	return err
 }
 

@@ -79,10 +79,25 @@ func sameCut(a, b *pagefile.Record) bool {
 func (h *history) commit() {
 	for _, old := range h.retained {
 		if !slices.Contains(h.next, old) {
-			h.pinned = append(h.pinned, pinned{old.Generation, old})
+			h.drop(old)
 		}
 	}
 	h.retained = append(h.retained[:0], h.next...)
+}
+
+// drop is for a record that may have been found and that no later one retains.
+func (h *history) drop(r *pagefile.Record) {
+	h.pinned = append(h.pinned, pinned{r.Generation, r})
+}
+
+// found adds what somebody reads and no record that was restored retains: the
+// process that knew of it has ended. Of one that is not in the rings any more only
+// the reader knows the files, and has them open.
+func (h *history) found(generation uint64, r *pagefile.Record) {
+	known := slices.ContainsFunc(h.pinned, func(p pinned) bool { return p.generation == generation })
+	if !known && !h.has(generation) {
+		h.pinned = append(h.pinned, pinned{generation, r})
+	}
 }
 
 // spare reports whether there is more than the two generations that always stay.

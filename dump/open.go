@@ -50,9 +50,39 @@ func (d *Dumper) prepare() error {
 		if err != nil {
 			return err
 		}
+		if err := d.findReaders(lease); err != nil {
+			lease.Close()
+			return err
+		}
 		d.lease = lease
 	}
 	return d.openPageFile()
+}
+
+// findReaders asks who reads what. A process that ended while somebody took up a
+// generation that it had just dropped left no note of that. // I11
+func (d *Dumper) findReaders(lease *pagefile.Lease) error {
+	held, err := lease.HeldBefore(d.number)
+	if err != nil {
+		return err
+	}
+	for _, g := range held {
+		d.history.found(g, d.recordOf(g))
+	}
+	return nil
+}
+
+// recordOf returns a record that the rings still have, nil if they do not.
+func (d *Dumper) recordOf(generation uint64) *pagefile.Record {
+	for _, ring := range d.rings {
+		records, _, _ := ring.ReadAll()
+		for _, r := range records {
+			if r.Generation == generation {
+				return r
+			}
+		}
+	}
+	return nil
 }
 
 // countNumbers goes on after the records of a ring. Open may have failed to read
@@ -77,7 +107,9 @@ func (d *Dumper) namedPlaces(ask func([]uint64) (map[uint32]bool, error)) (map[u
 	}
 	var list []uint64
 	for _, r := range d.history.retained {
-		list = append(list, r.Generation)
+		if r.PageFile == d.home.id { // else it names none of this one's
+			list = append(list, r.Generation)
+		}
 	}
 	return ask(list)
 }

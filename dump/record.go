@@ -12,6 +12,8 @@ import (
 // and makes it the base. If that fails the record is in limbo: it may be durable
 // or not, so what it names is kept, and it is written again, under the next
 // number, before anything else. // I8
+//
+// A reader may find it and hold its lease, in limbo or not: see settle.
 func (g *generation) writeRecord() error {
 	g.record = g.newRecord()
 	g.note.LeftOut = len(g.d.home.leftOut)+g.d.home.missed > 0
@@ -100,6 +102,9 @@ func (d *Dumper) renumbered(r *pagefile.Record, number uint64, keep int) *pagefi
 	next.Generation = number
 	next.Parent = d.parent()
 	next.Opens = d.opens
+	if d.severed && r.Lineage != d.lineage {
+		next.Lineage, next.Weak = d.lineage, pagefile.WeakPos{}
+	}
 	next.Retained = d.history.retain(&next, keep, d.held)
 	return &next
 }
@@ -112,7 +117,10 @@ func (d *Dumper) restate(clean bool, keep int) error {
 	g := &generation{d: d, number: d.takeNumber(), clean: clean, started: d.cfg.Now()}
 	g.record = d.renumbered(old, g.number, keep)
 	g.record.Clean = clean
-	g.weak = old.Weak
+	if clean && !d.mend {
+		g.record.Wall = g.started.UnixNano() // Close: the state was still the same
+	}
+	g.weak = g.record.Weak
 	g.ring, g.ringEnd = d.baseRing, d.baseRingEnd
 	return d.run([]step{
 		{"restate record", g.tryRecord},
@@ -123,10 +131,16 @@ func (d *Dumper) restate(clean bool, keep int) error {
 
 // settle gives a record in limbo another chance under the next number: all that
 // it names is durable, and the record that failed may be on disk or not. // I8
+//
+// Somebody may have found it and read it under its own number, which no record
+// will retain: it counts as dropped, so that its lease is asked for. // I11
 func (d *Dumper) settle() error {
 	g := d.limbo
 	if g == nil {
 		return nil
+	}
+	if len(d.history.pinned) < pagefile.RingSlots { // a disk that fails for hours tries often
+		d.history.drop(g.record)
 	}
 	g.number = d.takeNumber()
 	g.record = d.renumbered(g.record, g.number, d.cfg.Keep)

@@ -39,7 +39,7 @@ func (d *Dumper) scrubAlone() {
 	d.flying = true
 	go func() {
 		if d.scrubPieces() > 0 {
-			d.generate(order{}) // its error is Health's
+			d.generate(order{write: true}) // its error is Health's
 		}
 		d.lead(nil)
 	}()

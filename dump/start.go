@@ -18,6 +18,11 @@ type Start struct {
 	// NewLineage says that Record is not the newest of its lineage: somebody
 	// rolled back. No link that exists may follow what is written now. // I12
 	NewLineage bool
+	// RolledBack says besides that Record is not the newest: nothing that was
+	// written after it may come back. Before anything else it is written again,
+	// under a new number and without the links that follow it; Begin waits for that.
+	// Nothing of the weak chain was applied. // I12
+	RolledBack bool
 
 	LastGeneration, LastOpens uint64 // the highest seen anywhere
 	Opens                     uint64 // the number of this process: LastOpens + 1

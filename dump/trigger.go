@@ -125,7 +125,7 @@ func (d *Dumper) flyAlone() {
 		d.mu.Unlock()
 		return
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{order: order{write: true}, done: make(chan struct{})}
 	d.next, d.flying = f, true
 	d.mu.Unlock()
 	go d.lead(nil)

@@ -64,6 +64,13 @@ func (f *findings) add(label, file string, shard, n int, err error) {
 	f.list = append(f.list, Finding{Case: label, File: file, Shard: shard, Count: n, Err: err})
 }
 
+// has reports whether a case was met.
+func (f *findings) has(label string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.list, func(f Finding) bool { return f.Case == label })
+}
+
 // sorted returns the findings in the order of the table, file and shard.
 func (f *findings) sorted() []Finding {
 	f.mu.Lock()

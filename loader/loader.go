@@ -20,7 +20,16 @@ type Options struct {
 	Generation uint64
 	Durable    bool // without the weak chain, also for the newest: the state at its record's cut
 	Positional bool // do not map files
-	Workers    int  // goroutines that read and verify; 0: one for each processor
+	// Share is for who does not hold the directory's lock: it may have an owner,
+	// who goes on writing. The generation's lease is held until the Result is
+	// closed.
+	Share bool
+	Clean bool // only a generation after which nothing was written: its process closed it
+	// MaxAge refuses a record whose wall clock is that long before Now, or ahead of
+	// it. 0: any age.
+	MaxAge  time.Duration
+	Now     time.Time // for MaxAge
+	Workers int       // goroutines that read and verify; 0: one for each processor
 	// Memory gives n bytes, zeroed or not, for links: some MiB at a time, all
 	// together hardly more than the chain is long. Journals and Pieces of the
 	// Result refer to it. Most of the time that a long chain takes is the kernel's
@@ -39,8 +48,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Load reads the directory, whose lock the caller holds, and changes nothing in
-// it. The error is for a directory that cannot be read, or for ctx; everything
+// Load reads the directory, whose lock the caller holds, unless Options.Share, and
+// changes nothing in it. The error is for a directory that cannot be read, or for ctx; everything
 // else gives a Result, cold if need be, with a Reason and Findings. The same
 // files give the same Result. The caller closes it.
 func Load(ctx context.Context, o Options) (*Result, error) {
@@ -49,7 +58,7 @@ func Load(ctx context.Context, o Options) (*Result, error) {
 	if l.names, err = o.FS.ReadDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("load %s: %w", o.Dir, err)
 	}
-	l.chooseRecord()
+	l.choose()
 	l.res.Took.Records = l.lap()
 	if l.res.Record != nil {
 		l.recover()
@@ -99,6 +108,10 @@ func (l *load) recover() {
 	l.res.Took.Blobs = l.lap()
 	l.applyChain()
 	l.res.Took.Weak = l.lap()
+	if l.Clean && l.goesOn() {
+		l.refuseUnclean()
+		return
+	}
 	l.finishDrafts()
 	l.res.Took.Finish = l.lap()
 }

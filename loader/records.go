@@ -120,14 +120,27 @@ func (p rings) lostAfter(newest uint64) (last uint64) {
 	return last
 }
 
-// chooseRecord decides which generation is opened: the newest that verifies in
-// either ring, unless a record says that it is not for us.
-func (l *load) chooseRecord() {
-	var p rings
+// readRings reads both. Beside an owner the mirror comes first: what is half
+// written there is whole in the first ring by then, and what is half written in
+// the first is not in the mirror yet. So nothing looks damaged in both.
+func (l *load) readRings() (p rings) {
+	if l.Share {
+		p[1] = readRing(l.FS, l.Dir, pagefile.MirrorName)
+		p[0] = readRing(l.FS, l.Dir, pagefile.RecordsName)
+		return p
+	}
 	each(l.Workers, len(p), func(i int) {
 		p[i] = readRing(l.FS, l.Dir, [...]string{pagefile.RecordsName, pagefile.MirrorName}[i])
 	})
+	return p
+}
+
+// chooseRecord decides which generation is opened: the newest that verifies in
+// either ring, unless a record says that it is not for us.
+func (l *load) chooseRecord() {
+	p := l.readRings()
 	newest := p.newest()
+	l.res.Reset = l.Generation == 0 && slices.Contains(l.names, ResetName)
 	l.countNumbers(p)
 	for _, r := range p {
 		if r.newer {
@@ -178,21 +191,15 @@ func (l *load) withoutRecord(p rings) {
 func (l *load) withRecord(p rings, newest *pagefile.Record) {
 	l.compareRings(p, newest)
 	l.res.Retained = l.retained(p, newest)
-	if newest.Schema != l.Schema {
-		l.met(SchemaChanged, "", 1, fmt.Errorf("%w: the directory has %q, Options.Schema is %q", ErrSchema, newest.Schema, l.Schema))
-		return
+	rec := newest
+	if l.Generation != 0 && l.Generation != newest.Generation {
+		if rec = find(l.res.Retained, l.Generation); rec == nil {
+			l.met(GenerationMissing, "", 1, fmt.Errorf("generation %d is not retained", l.Generation))
+			return
+		}
 	}
-	l.res.Record = newest
-	if l.Generation == 0 || l.Generation == newest.Generation {
-		return
-	}
-	l.res.Record = find(l.res.Retained, l.Generation)
-	switch rec := l.res.Record; {
-	case rec == nil:
-		l.met(GenerationMissing, "", 1, fmt.Errorf("generation %d is not retained", l.Generation))
-	case rec.Schema != l.Schema:
-		l.met(SchemaChanged, "", 1, fmt.Errorf("%w: the directory has %q, Options.Schema is %q", ErrSchema, rec.Schema, l.Schema))
-		l.res.Record = nil
+	if l.accept(rec) {
+		l.res.Record = rec
 	}
 }
 

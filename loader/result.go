@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/embercache/ember/pagefile"
@@ -26,6 +27,9 @@ type Result struct {
 	MirrorMissing bool
 	// NeedFull says that something a light generation would build on is damaged.
 	NeedFull bool
+	// Reset says that a file named ResetName lies in the directory. Who writes there
+	// removes it once a new generation is complete.
+	Reset bool
 	// PagesLost says that the page file cannot be used: no segment has a place,
 	// and a new page file is needed.
 	PagesLost bool
@@ -112,10 +116,10 @@ func (r *Result) MappedBytes() (n int64) {
 	return n
 }
 
-// Close closes what Pages and Image read.
+// Close closes what Pages and Image read, and gives the lease back last.
 func (r *Result) Close() error {
 	var errs []error
-	for _, c := range r.closers {
+	for _, c := range slices.Backward(r.closers) {
 		errs = append(errs, c.Close())
 	}
 	r.closers = nil

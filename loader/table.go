@@ -30,8 +30,12 @@ const (
 	RecordsMissing    = "records-missing"
 	RecordsDamaged    = "records-damaged"
 	NewerFormat       = "newer-format"
-	SchemaChanged     = "schema-changed"
 	GenerationMissing = "generation-missing"
+	SchemaChanged     = "schema-changed"
+	ResetWanted       = "reset-wanted"
+	UncleanEnd        = "unclean-end"
+	TooOld            = "too-old"
+	Unleased          = "unleased"
 	RecordTorn        = "record-torn"
 	MirrorMissing     = "mirror-missing"
 	NewestLost        = "newest-lost"
@@ -106,17 +110,41 @@ var recordCases = []Case{{
 	Why:       "a newer build wrote it and will want it back",
 	Cost:      CostAll,
 }, {
+	Label:     GenerationMissing,
+	Condition: "a generation was asked for that the newest record does not retain, or whose record does not verify",
+	Decision:  "start cold",
+	Why:       "whoever asks for a generation wants that state and no other",
+	Cost:      CostAll,
+}, {
 	Label:     SchemaChanged,
-	Condition: "the newest record was written under another schema",
+	Condition: "the record was written under another schema",
 	Decision:  "start cold; the record's numbers count",
 	Why:       "its values would be decoded as something that they are not",
 	Cost:      CostAll,
 }, {
-	Label:     GenerationMissing,
-	Condition: "a generation was asked for that the newest record does not retain, or whose record does not verify",
-	Decision:  "start cold",
-	Why:       "whoever rolls back wants that state and no other",
+	Label:     ResetWanted,
+	Condition: "a file named RESET lies in the directory, and no generation was asked for by number",
+	Decision:  "start cold; who writes there removes the file once a new generation is complete",
+	Why:       "what is stored is not wanted any more; with the file gone before, a crash would bring it back",
 	Cost:      CostAll,
+}, {
+	Label:     UncleanEnd,
+	Condition: "only a clean end is wanted, and the record does not say that nothing follows, or a link follows all the same",
+	Decision:  "start cold; the record's numbers count",
+	Why:       "what was written, or deleted, last may be missing",
+	Cost:      CostAll,
+}, {
+	Label:     TooOld,
+	Condition: "the record's wall clock is further back than wanted, or ahead of ours by more than that or a minute",
+	Decision:  "start cold; the record's numbers count",
+	Why:       "it is older than the caller can use, or its age cannot be told",
+	Cost:      CostAll,
+}, {
+	Label:     Unleased,
+	Condition: "the directory may have an owner, and the generation's lease cannot be had",
+	Decision:  "it is read all the same",
+	Why:       "each page is proved by itself: one that the owner has written over is a miss",
+	Cost:      CostNothing,
 }, {
 	Label:     RecordTorn,
 	Condition: "a slot does not verify in one ring; the other has a record or nothing there",

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/pagefile"
@@ -177,6 +178,65 @@ var tableTests = map[string]tableTest{
 		damage: nothing,
 		option: func(o *Options) { o.Generation = 1 },
 		check:  cold,
+	},
+	ResetWanted: {
+		damage: func(t *testing.T, w *writer) *snapshot {
+			w.must(w.disk().Plant(path.Join(w.dir, ResetName), nil))
+			return nil
+		},
+		check: func(t *testing.T, w *writer, res *Result, snap *snapshot) {
+			cold(t, w, res, snap)
+			if !res.Reset || len(res.Retained) != 3 {
+				t.Errorf("reset %v, %d generations retained", res.Reset, len(res.Retained))
+			}
+			// Who asks for a generation by number does not ask for that.
+			exactly(t, mustLoad(t, w, func(o *Options) { o.Generation = w.generation }), snap)
+		},
+	},
+	UncleanEnd: {
+		also: []string{ChainApplied},
+		damage: func(t *testing.T, w *writer) *snapshot {
+			w.clean = true
+			w.busy(10)
+			w.generate(false)
+			snap := w.snapshot()
+			want := mustLoad(t, w, func(o *Options) { o.Clean = true })
+			exactly(t, want, snap)
+			w.clean = false
+			w.busy(10)
+			w.link(false)
+			return nil
+		},
+		option: func(o *Options) { o.Clean = true },
+		check: func(t *testing.T, w *writer, res *Result, snap *snapshot) {
+			cold(t, w, res, snap)
+			w.generate(false)
+			if res = mustLoad(t, w, func(o *Options) { o.Clean = true }); res.Record != nil || len(res.Retained) != 3 {
+				t.Errorf("record %v, %d retained", res.Record, len(res.Retained))
+			}
+		},
+	},
+	TooOld: {
+		damage: nothing,
+		option: func(o *Options) { o.MaxAge, o.Now = time.Hour, time.Unix(0, writerWall).Add(time.Hour+time.Second) },
+		check: func(t *testing.T, w *writer, res *Result, snap *snapshot) {
+			cold(t, w, res, snap)
+			for age, old := range map[time.Duration]bool{
+				time.Hour: false, 0: false, -time.Minute: false, -time.Minute - 1: true, 1000 * time.Hour: true, -1000 * time.Hour: true,
+			} {
+				res := mustLoad(t, w, func(o *Options) { o.MaxAge, o.Now = time.Hour, time.Unix(0, writerWall).Add(age) })
+				if (res.Record == nil) != old {
+					t.Errorf("age %v: record %v, reason %v", age, res.Record, res.Reason)
+				}
+			}
+		},
+	},
+	Unleased: {
+		damage: nothing, // nobody has made a lease file
+		option: func(o *Options) { o.Share = true },
+		check: func(t *testing.T, w *writer, res *Result, snap *snapshot) {
+			exactly(t, res, snap)
+		},
 	},
 	RecordTorn: {
 		damage: func(t *testing.T, w *writer) *snapshot {

@@ -28,6 +28,7 @@ type writer struct {
 	opens, generation, lineage uint64
 	clock                      int64
 	schema                     string
+	clean                      bool // of the records to come
 	image                      uint64
 	blobFile                   pagefile.File
 	blobID                     uint64
@@ -393,7 +394,7 @@ func (w *writer) writeRecord(full bool) {
 	w.retained = w.retained[max(0, len(w.retained)-3):]
 	r := &pagefile.Record{Geometry: w.geo, Generation: w.generation, Lineage: w.lineage, Opens: w.opens, PageFile: pagesID,
 		Places: w.places, Image: w.image, Blobs: slices.Clone(w.blobs), Weak: w.pos, Retained: slices.Clone(w.retained),
-		Clock: w.clock, Schema: w.schema}
+		Clock: w.clock, Schema: w.schema, Wall: writerWall, Clean: w.clean}
 	if w.record != nil {
 		r.Parent = w.record.Hash()
 	}
@@ -402,6 +403,9 @@ func (w *writer) writeRecord(full bool) {
 	}
 	w.put(r)
 }
+
+// writerWall is the wall clock of every record, one hour into 2026.
+const writerWall = (1767225600 + 3600) * 1e9
 
 // put writes a record to both rings.
 func (w *writer) put(r *pagefile.Record) {

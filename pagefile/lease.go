@@ -36,6 +36,17 @@ type Lease struct {
 	held map[int64]int // readers of this Lease by byte; the file's lock is held while > 0
 }
 
+// OpenLeaseReader opens a lease file that exists, for a reader that changes nothing
+// in the directory: it can hold, but not ask. The error of one that does not exist
+// wraps fs.ErrNotExist.
+func OpenLeaseReader(fsys FS, dir string) (*Lease, error) {
+	file, err := fsys.OpenFile(filepath.Join(dir, leaseFile), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open lease: %w", err)
+	}
+	return &Lease{file: file, held: make(map[int64]int)}, nil
+}
+
 // OpenLease opens the lease file of a directory. A reader without permission to
 // write there can hold, but not ask.
 func OpenLease(fsys FS, dir string) (*Lease, error) {
@@ -113,6 +124,43 @@ func (l *Lease) Held(generation uint64) (bool, error) {
 		return true, fmt.Errorf("ask for generation %d: %w", generation, err)
 	}
 	return false, nil
+}
+
+// HeldBefore lists the generations before one that others hold, ascending. It asks
+// for half of a range, then for half of that: a process that takes the directory
+// over does not know which numbers to ask for. Readers of this Lease do not count.
+func (l *Lease) HeldBefore(generation uint64) (list []uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.held) > 0 {
+		return nil, fmt.Errorf("ask for generations before %d: this lease holds some", generation)
+	}
+	err = l.search(0, int64(min(generation, leaseBytes)), func(at int64) { list = append(list, uint64(at)) })
+	if err != nil {
+		return nil, fmt.Errorf("ask for generations before %d: %w", generation, err)
+	}
+	return list, nil
+}
+
+func (l *Lease) search(from, to int64, found func(int64)) error {
+	if from >= to {
+		return nil
+	}
+	free, err := l.file.LockRange(from, to-from, true)
+	switch {
+	case err != nil:
+		return err
+	case free:
+		return l.file.UnlockRange(from, to-from)
+	case to-from == 1:
+		found(from)
+		return nil
+	}
+	middle := from + (to-from)/2
+	if err := l.search(from, middle, found); err != nil {
+		return err
+	}
+	return l.search(middle, to, found)
 }
 
 // Close drops all holds of this Lease.

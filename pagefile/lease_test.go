@@ -1,9 +1,12 @@
 package pagefile
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -127,4 +130,55 @@ func TestLeaseOfAReadOnlyFile(t *testing.T) {
 	if held, err := reader.Held(6); !held || err == nil {
 		t.Errorf("Held without permission = %v, %v, want held and an error", held, err)
 	}
+}
+
+// A process that takes over finds every reader, without knowing whom to ask for,
+// and takes nothing away.
+func TestHeldBefore(t *testing.T) {
+	dir := t.TempDir()
+	dumper, reader := openLease(t, dir), openLease(t, dir)
+	want := []uint64{0, 1, 63, 64, 4711, 1 << 40}
+	var releases []func()
+	for _, g := range append(want, 1<<40+1) {
+		releases = append(releases, hold(t, reader, g))
+	}
+	for range 2 {
+		got, err := dumper.HeldBefore(1<<40 + 1)
+		if !slices.Equal(got, want) || err != nil {
+			t.Fatalf("got %d, %v, want %d", got, err, want)
+		}
+	}
+	for _, g := range want {
+		wantHeld(t, dumper, g, true)
+	}
+	for _, release := range releases {
+		release()
+	}
+	if got, err := dumper.HeldBefore(1 << 60); len(got) > 0 || err != nil {
+		t.Errorf("got %d, %v after all were released", got, err)
+	}
+	hold(t, dumper, 3)
+	if _, err := dumper.HeldBefore(10); err == nil {
+		t.Error("a lease that holds asked: that would end its own hold")
+	}
+	wantHeld(t, reader, 3, true)
+}
+
+func TestLeaseReaderChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := OpenLeaseReader(OS(), dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want ErrNotExist", err)
+	}
+	if names, _ := OS().ReadDir(dir); len(names) > 0 {
+		t.Errorf("%v was made", names)
+	}
+	dumper := openLease(t, dir)
+	reader, err := OpenLeaseReader(OS(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold(t, reader, 5)
+	wantHeld(t, dumper, 5, true)
+	reader.Close()
+	wantHeld(t, dumper, 5, false)
 }

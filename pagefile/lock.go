@@ -45,25 +45,38 @@ func (osFS) Lock(path string) (io.Closer, error) {
 		}
 		// Somebody may have removed the name between open and lock; a lock on
 		// a file without a name would exclude nobody.
-		if isAt(f, path) {
-			writeHolder(f)
-			return &heldLock{f: f}, nil
+		if !isAt(f, path) {
+			f.Close()
+			continue
 		}
-		f.Close()
+		// And somebody may remove it while it is held, taking it for a leftover:
+		// the folder itself is locked too, where that can be.
+		folder, free := lockFolder(filepath.Dir(path))
+		if !free {
+			f.Close()
+			return nil, &LockError{Dir: filepath.Dir(path)}
+		}
+		writeHolder(f)
+		return &heldLock{f: f, folder: folder}, nil
 	}
 	return nil, fmt.Errorf("lock %s: the file is being replaced", path)
 }
 
 // A heldLock is a lock that is held until Close.
 type heldLock struct {
-	once sync.Once
-	f    *os.File
+	once   sync.Once
+	f      *os.File
+	folder *os.File // nil: cannot be locked
 }
 
 // Close unlocks before it closes: a child that is just being forked has the
 // descriptor too, and would keep the lock for that moment.
 func (l *heldLock) Close() (err error) {
 	l.once.Do(func() {
+		if l.folder != nil {
+			unlockFile(l.folder)
+			l.folder.Close()
+		}
 		l.f.Truncate(0)
 		err = unlockFile(l.f)
 		if closeErr := l.f.Close(); err == nil {

@@ -211,3 +211,28 @@ func TestLockRange(t *testing.T) {
 		t.Error("a negative offset was accepted")
 	}
 }
+
+// TestRemovedLockExcludes: whoever removes the lock file of a process that lives
+// does not let a second one in.
+func TestRemovedLockExcludes(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a file that is open cannot be removed")
+	}
+	path := filepath.Join(t.TempDir(), "LOCK")
+	first, err := OS().Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OS().Lock(path); !errors.Is(err, ErrLocked) {
+		t.Fatalf("got %v, want ErrLocked", err)
+	}
+	first.Close()
+	second, err := OS().Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+}

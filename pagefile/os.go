@@ -13,7 +13,7 @@ func OS() FS { return osFS{} }
 
 // osFS is what all systems share. What differs is in os_linux.go, os_darwin.go
 // and os_windows.go: reserve, datasync, syncDir, lockBytes, unlockBytes,
-// lockFile, unlockFile, mapBytes, unmapBytes, bootID, network, free.
+// lockFile, lockFolder, unlockFile, mapBytes, unmapBytes, bootID, network, free.
 type osFS struct{}
 
 // flagsAllowed are the flags of FS.OpenFile. Truncating is not among them: a

@@ -68,6 +68,21 @@ func lockFile(f *os.File) (bool, error) {
 	return tryLock(control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }))
 }
 
+// lockFolder takes the same lock on a folder; nil where that cannot be, as on NFS.
+// free is false if somebody holds it.
+func lockFolder(dir string) (f *os.File, free bool) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, true
+	}
+	ok, err := lockFile(f)
+	if !ok {
+		f.Close()
+		return nil, err != nil
+	}
+	return f, true
+}
+
 func unlockFile(f *os.File) error {
 	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
 }

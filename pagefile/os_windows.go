@@ -74,6 +74,9 @@ func overlapped(off int64) *windows.Overlapped {
 func lockFile(f *os.File) (bool, error) { return lockBytes(f, lockOffset, 1, true) }
 func unlockFile(f *os.File) error       { return unlockBytes(f, lockOffset, 1) }
 
+// lockFolder has nothing to do: a file that is open cannot be replaced here.
+func lockFolder(string) (f *os.File, free bool) { return nil, true }
+
 func mapBytes(*os.File, int) ([]byte, error) { return nil, errors.ErrUnsupported }
 func unmapBytes([]byte) error                { return nil }
 
