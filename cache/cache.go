@@ -41,6 +41,9 @@ type Cache struct {
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
 	loads   loads
+	// keepFor is how long past its time to live an entry is kept for loads, in ms:
+	// the longest StaleFor of any view.
+	keepFor atomic.Int64
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	namespaces namespaces    // of typed views
@@ -347,6 +350,8 @@ type hooks struct {
 	seed uint64
 	slow time.Duration // when a step of writing is slow
 	step bool          // generations are written on demand alone
+	// segments: a conversion ends after so many, as if its time were over; 0: never.
+	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
 	alone  bool // nothing cleans in the background
