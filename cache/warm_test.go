@@ -6,10 +6,10 @@ import (
 )
 
 // How often a cache that is written to step by step writes, in accesses: as the
-// intervals' defaults would at 50,000 a second.
+// intervals' defaults would at 20,000 to 50,000 a second.
 const (
 	warmWeak  = 250
-	warmFlush = 50_000
+	warmFlush = 20_000
 )
 
 // playWriting is playCache with generations in between.
