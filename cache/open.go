@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -67,7 +68,7 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 			return l.res, l.err
 		}
 	}
-	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, cmp.Or(ctx.Err(), context.DeadlineExceeded))
 }
 
 // loaderOptions translates Options for the loader. Who asks for a generation by
@@ -109,6 +110,9 @@ func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cac
 	g, geo := o.shape(), pagefile.Geometry{}
 	if res != nil && res.Record != nil && !usable(o, res.Record.Geometry) {
 		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments", o.MaxBytes, res.Record.Geometry.Shards, res.Record.Geometry.SegmentSize)
+		if o.Recovery.Generation != 0 {
+			return nil, loadErr // whoever asks for a generation wants no other
+		}
 		p.cold(res)
 	}
 	opens := uint64(1)
@@ -196,7 +200,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+		Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Wall: o.Clock,
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}

@@ -49,6 +49,7 @@ type Config struct {
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
 	Now   func() time.Time // default time.Now
+	Wall  func() time.Time // what records tell; default Now
 	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }
 
@@ -74,6 +75,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Wall == nil {
+		c.Wall = c.Now
 	}
 	return c
 }
