@@ -10,7 +10,10 @@ type BatchOp struct {
 
 // Batch applies several writes so that a generation holds all of them or none.
 // Readers may see them one by one. An error means that nothing was applied.
-func (c *Cache) Batch(ops []BatchOp) error {
+func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, EntryOptions{}) }
+
+// batch stores with the settings of o, but for the TTL.
+func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
 	if err := c.refuses(); err != nil {
 		return err
 	}
@@ -28,7 +31,8 @@ func (c *Cache) Batch(ops []BatchOp) error {
 		if op.Value == nil {
 			c.remove(op.Key, CauseDeleted)
 		} else {
-			c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
+			o.TTL = op.TTL
+			c.store(op.Key, op.Value, o, guard{})
 		}
 	}
 	return nil

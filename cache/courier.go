@@ -150,20 +150,14 @@ func (q *courier[T]) call(item T) {
 	returned = true
 }
 
-// discard drops what is queued and fits.
-func (q *courier[T]) discard(fits func(T) bool) {
+// discard drops what is queued.
+func (q *courier[T]) discard() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := q.queue[:0]
 	for _, p := range q.queue[q.head:] {
-		if fits(p.item) {
-			q.dropLocked(p)
-		} else {
-			left = append(left, p)
-		}
+		q.dropLocked(p)
 	}
-	clear(q.queue[len(left):])
-	q.queue, q.head = left, 0
+	q.queue, q.head = nil, 0
 }
 
 func (q *courier[T]) dropLocked(p parcel[T]) {

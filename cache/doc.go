@@ -16,13 +16,13 @@
 // last few milliseconds; see Durability.Weak. What must never reach a disk is
 // stored with EntryOptions.MemoryOnly.
 //
-// All methods of Cache are safe for concurrent use.
+// All methods of Cache and Typed are safe for concurrent use.
 //
 // # Reading the source
 //
 // From the smallest to the largest: word.go (the 8 bytes that an index slot
 // holds), header.go (a record), segment.go and queue.go (where records lie),
 // index.go (where slots lie), shard.go, get.go (the order of a read), set.go (the
-// order of a write), evict.go, cut.go (what a generation contains), open.go and
+// order of a write), guard.go (a write on a condition), evict.go, cut.go (what a generation contains), open.go and
 // recover.go (how one is taken up again).
 package cache

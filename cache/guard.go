@@ -57,13 +57,16 @@ type reading struct {
 // memoryOnly reports whether no file may have the entry.
 func (r *reading) memoryOnly() bool { return r.found && r.guard.word.queue() >= fileQueues }
 
-// look is Get without the counters, also for what expired less than past ms ago;
-// use says whether it is a use of the entry.
-func (s *shard) look(dst, key []byte, hash uint64, use bool, past int64) reading {
+// look is Get without counting hits and misses, also for what expired less than
+// past ms ago. use, if it is not nil, makes it a use of the entry on these terms.
+func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) reading {
 	for {
 		r, o := s.find(key, hash)
-		value := dst
-		if o == hit && r.head.gone(s.cache.now()-past) {
+		value, now := dst, s.cache.now()
+		if o == hit && r.head.gone(now-past) {
+			if use != nil {
+				s.stats.passOver(r.head)
+			}
 			o = miss
 		} else if o == hit {
 			if value, o = s.copyValue(dst, &r); o == miss {
@@ -72,8 +75,11 @@ func (s *shard) look(dst, key []byte, hash uint64, use bool, past int64) reading
 		}
 		switch o {
 		case hit:
-			if use {
+			if use != nil {
 				r.use()
+				if r.head.slides() {
+					use.slide(s, &r, now)
+				}
 			}
 			runtime.KeepAlive(s) // it keeps the memory
 			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, true}
@@ -88,7 +94,7 @@ func (s *shard) look(dst, key []byte, hash uint64, use bool, past int64) reading
 // look reads the entry of a key without counting.
 func (c *Cache) look(dst, key []byte) reading {
 	hash := c.hash.sum(key)
-	return c.shardOf(hash).look(dst, key, hash, false, 0)
+	return c.shardOf(hash).look(dst, key, hash, nil, 0)
 }
 
 // lookAgain is look after a guard did not pass.

@@ -90,6 +90,12 @@ func (h header) withExpiry(expiry int64) header {
 	return makeHeader(h.keyLen(), h.valueLen(), h.flags(), expiry, h.stored())
 }
 
+// at is the header with the times of another.
+func (h header) at(o header) header {
+	flags := h.flags()&^flagSliding | o.flags()&flagSliding
+	return makeHeader(h.keyLen(), h.valueLen(), flags, o.expiry(), o.stored())
+}
+
 // layout says how many segments of its own the value has, and how many bytes of
 // it lie in the record, at its end.
 func (h header) layout(segmentSize int) (own, rest int) {

@@ -63,13 +63,13 @@ func (t *largeTable) place(number uint64, frame, fill uint32, present uint64, so
 	return true
 }
 
-// fillLarge copies the first part of value into own segments, outside every
-// lock, and returns the record's body: their list and the rest. ok is false if
-// there are not enough frames; nothing is kept then.
-func (c *Cache) fillLarge(value []byte, own int) (body []byte, ok bool) {
+// fillLarge copies the first part of value into own segments, whose frames take
+// gives, outside every lock, and returns the record's body: their list and the
+// rest. ok is false if there are not enough frames; nothing is kept then.
+func (c *Cache) fillLarge(value []byte, own int, take func() (frame uint32, ok bool)) (body []byte, ok bool) {
 	body = make([]byte, 0, 8*own+max(len(value)-own*c.segmentSize, 0))
 	for range own {
-		frame, ok := c.takeFrame()
+		frame, ok := take()
 		if !ok {
 			c.freeLarge(body)
 			return nil, false
@@ -96,6 +96,7 @@ func (c *Cache) freeLarge(list []byte) {
 // that lists them.
 func (s *shard) bearLocked(q uint8, list []byte) {
 	s.used.Add(int64(len(list) / 8))
+	s.ownLocked(q, len(list)/8)
 	if q >= fileQueues || s.journal.limit == 0 {
 		return
 	}
@@ -114,6 +115,7 @@ func (s *shard) retireLargeLocked(w word, h header) {
 
 // retireListLocked frees the segments that a list of queue q names.
 func (s *shard) retireListLocked(q uint8, list []byte) {
+	s.ownLocked(q, -len(list)/8)
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
 		seg := s.large.at(n)

@@ -94,9 +94,6 @@ func (l *leavers) panicked(v any) {
 	}
 }
 
-// shed gives up the large values that wait: their frames are needed.
-func (l *leavers) shed() { l.discard(func(e leaver) bool { return len(e.frames) > 0 }) }
-
 // leaveLocked notes that the entry at pos leaves; kept absence is none. Its slot is
 // the caller's to clear or to overwrite, in the same critical section; its segments
 // stand still. There is an OnEvict.
@@ -171,8 +168,8 @@ func (c *Cache) tellLeavers() {
 // who takes those away looks at the pins afterwards. // I13
 func (l *leavers) pinLocked(s *shard, e *leaver, list []byte) bool {
 	n := int64(len(list) / 8)
-	if l.pinned.Load()+n > l.most || s.frames.free.Load() <= int64(s.cache.reserve) {
-		return false
+	if s.frames.free.Load() <= int64(s.cache.reserve) {
+		return false // those are the cleaner's
 	}
 	left := e.length
 	for i := 0; i < len(list); i += 8 {
@@ -184,7 +181,7 @@ func (l *leavers) pinLocked(s *shard, e *leaver, list []byte) bool {
 		left -= s.segmentSize
 	}
 	if l.pinned.Add(n) > l.most {
-		l.pinned.Add(-n) // another shard was faster
+		l.pinned.Add(-n)
 		return false
 	}
 	for ; len(list) >= 8; list = list[8:] {
@@ -203,7 +200,7 @@ func (c *Cache) awaitLeavers(ctx context.Context) error {
 	}
 	left, err := c.leavers.close(ctx)
 	if left {
-		c.leavers.discard(func(leaver) bool { return true })
+		c.leavers.discard()
 	}
 	if err != nil {
 		return fmt.Errorf("cache: close: OnEvict is still running: %w", err)

@@ -33,13 +33,13 @@ func (t *terms) slide(s *shard, r *ref, now int64) {
 }
 
 // slideAll does what hits ask for.
-func (c *Cache) slideAll() {
+func (c *Cache) slideAll(slides chan slide) {
 	defer c.running.Done()
 	for {
 		select {
 		case <-c.stop:
 			return
-		case a := <-c.slides:
+		case a := <-slides:
 			if c.refuses() == nil {
 				a.s.slide(&a, c.now())
 			}
@@ -50,16 +50,16 @@ func (c *Cache) slideAll() {
 // slide makes room for the record if there is none at once; after a few steps of
 // the cleaner in vain it waits for the next hit.
 func (s *shard) slide(a *slide, now int64) {
-	for tries := range 8 {
+	for tries := range patience {
 		s.lock()
 		o, units := s.slideLocked(a, now)
 		s.unlock()
 		switch o {
 		case changed:
-			s.cache.makeRoom(s, tries)
+			s.cache.makeRoom(s, a.w.queue(), tries)
 			continue
 		case hit:
-			s.cache.help(units * unitSize)
+			s.cache.help(units*unitSize, nil, 0)
 		}
 		return
 	}

@@ -19,6 +19,7 @@ type Stats struct {
 	LoadTime                       time.Duration
 
 	PagesCorrupt uint64 // entries, index blocks and checksums that failed verification
+	Undecoded    uint64 // entries that typed views dropped: they did not decode, or were of another codec
 	Faults       uint64 // pages and index blocks read since Open
 
 	Flushes, FlushErrors             uint64 // durable generations, and attempts that failed
@@ -66,7 +67,7 @@ func (s Stats) Sub(t Stats) Stats {
 		{&s.Loads, &t.Loads}, {&s.LoadErrors, &t.LoadErrors}, {&s.LoadsShared, &t.LoadsShared},
 		{&s.Evictions, &t.Evictions}, {&s.EvictedBytes, &t.EvictedBytes},
 		{&s.EvictDropped, &t.EvictDropped}, {&s.EventsDropped, &t.EventsDropped},
-		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Faults, &t.Faults},
+		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Undecoded, &t.Undecoded}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
 		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
 		{&s.FlushPages, &t.FlushPages}, {&s.FlushBytes, &t.FlushBytes}, {&s.LeftOut, &t.LeftOut},
@@ -108,7 +109,7 @@ func (c *Cache) Bytes() int64 {
 // lock. For expvar: expvar.Publish("users", expvar.Func(func() any { return
 // c.Stats() })).
 func (c *Cache) Stats() Stats {
-	st := Stats{Entries: c.Len(), Bytes: c.Bytes(), MaxBytes: c.opts.MaxBytes}
+	st := Stats{Entries: c.Len(), Bytes: c.Bytes(), MaxBytes: c.opts.MaxBytes, Undecoded: c.undecoded.Load()}
 	for _, s := range c.shards {
 		st.Hits += s.stats.hits.Load()
 		st.Misses += s.stats.misses.Load()
@@ -120,7 +121,7 @@ func (c *Cache) Stats() Stats {
 		st.EvictedBytes += s.stats.evictedBytes.Load()
 		st.PagesCorrupt += s.stats.corrupt.Load()
 		st.Faults += s.stats.loads.Load()
-		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
+		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize + s.ghostBytes()
 	}
 	if c.leavers != nil {
 		st.EvictDropped = c.leavers.dropped.Load()

@@ -11,6 +11,10 @@ import (
 // what fn returned. A value whose record would exceed half a segment, of 16 to
 // 256 KiB (see Options.MaxEntryBytes), does not lie in one piece: fn sees a copy.
 func (c *Cache) View(key []byte, fn func(value []byte) error) error {
+	return c.view(key, fn, &c.terms)
+}
+
+func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
@@ -29,9 +33,9 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 			return ErrNotFound
 		}
 		if r.head.large() {
-			return c.viewCopy(key, fn)
+			return c.viewCopy(key, fn, t)
 		}
-		if ok, err := s.viewPinned(&r, now, fn); ok {
+		if ok, err := s.viewPinned(&r, now, fn, t); ok {
 			return err
 		}
 	}
@@ -40,7 +44,7 @@ func (c *Cache) View(key []byte, fn func(value []byte) error) error {
 // viewPinned pins, then rechecks the number; reclaim takes the number away, then
 // looks at the pins. One of the two sees the other, so a frame under fn is not
 // reused.
-func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error) (ok bool, err error) {
+func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error, t *terms) (ok bool, err error) {
 	pin := &s.frames.pins[r.frame]
 	pin.Add(1)
 	defer pin.Add(^uint32(0))
@@ -50,7 +54,7 @@ func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error) (ok b
 	s.stats.hits.Add(1)
 	r.use()
 	if r.head.slides() {
-		s.cache.terms.slide(s, r, now)
+		t.slide(s, r, now)
 	}
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
@@ -59,8 +63,9 @@ func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error) (ok b
 	return true, err
 }
 
-func (c *Cache) viewCopy(key []byte, fn func(value []byte) error) error {
-	value, ok := c.Get(key)
+func (c *Cache) viewCopy(key []byte, fn func(value []byte) error, t *terms) error {
+	hash := c.hash.sum(key)
+	value, ok := c.shardOf(hash).get(nil, key, hash, t)
 	if !ok {
 		return ErrNotFound
 	}
@@ -147,7 +152,7 @@ func (c *Cache) Has(key []byte) bool {
 // the whole value, for the stamp.
 func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 	hash := c.hash.sum(key)
-	r := c.shardOf(hash).look(nil, key, hash, false, c.terms.staleFor)
+	r := c.shardOf(hash).look(nil, key, hash, nil, c.terms.staleFor)
 	if !r.found {
 		return EntryInfo{}, false
 	}

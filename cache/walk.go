@@ -26,6 +26,7 @@ type walk struct {
 	keys    []byte // of the piece, one after the other
 	ends    []int  // of each
 	missing []absentee
+	looked  int // entries, for the bound of a piece
 }
 
 // An absentee is an entry whose record is not in memory yet.
@@ -132,6 +133,7 @@ func (w *walk) collect() (more bool) {
 
 func (w *walk) collectLocked() (more bool) {
 	w.keys, w.ends, w.missing = w.keys[:0], w.ends[:0], w.missing[:0]
+	w.looked = 0
 	for slot := range w.strays {
 		if w.column(slot) < w.next {
 			w.takeLocked(slot)
@@ -139,7 +141,7 @@ func (w *walk) collectLocked() (more bool) {
 	}
 	x := &w.s.index
 	column, buckets := w.next, 0
-	for column <= x.baseMask && len(w.ends)+len(w.missing) < walkEntries && buckets < walkBuckets && len(w.keys) < walkBytes {
+	for column <= x.baseMask && w.looked < walkEntries && buckets < walkBuckets && len(w.keys) < walkBytes {
 		for b := column; b < x.buckets(); b += x.baseMask + 1 {
 			w.takeBucketLocked(b)
 			buckets++
@@ -172,6 +174,7 @@ func (w *walk) takeLocked(slot uint32) {
 	if v == 0 {
 		return
 	}
+	w.looked++
 	if s.lazy.Load() != nil && !s.recordPresentLocked(v) {
 		need, _ := s.wantLocked(v)
 		w.missing = append(w.missing, absentee{slot, v, need})
