@@ -21,7 +21,9 @@ type Cache struct {
 	shards      []*shard
 	segmentSize int
 	maxEntry    int
-	reserve     int // free frames that only the cleaner takes
+	reserve     int   // free frames that only the cleaner takes
+	most        int64 // live bytes above which entries are evicted
+	quiet       int64 // free frames from which on there is nothing to clean
 	frames      *frames
 	indexArena  *arena
 	tables      *arena // rings of segments, and the table of large ones
@@ -52,6 +54,7 @@ type Cache struct {
 	leavers *leavers     // nil without Options.OnEvict
 	persist *persistence // nil for OpenMemory
 	stop    chan struct{}
+	wake    chan struct{}  // of relieve
 	running sync.WaitGroup // background goroutines
 }
 
@@ -73,7 +76,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 // newCache lays out memory for a geometry. opens is the directory's count of
 // opens, the upper half of every segment number of this process.
 func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
-	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{})}
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	c.hash.degenerate = o.hooks.hash
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
@@ -84,7 +87,9 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.terms = c.termsOf(&o.Freshness)
 	c.numbers.last.Store(opens << 32)
 	c.reserve = reserveFor(g)
-	count := int(o.MaxBytes/int64(g.segmentSize)) + c.reserve
+	count := framesFor(o.MaxBytes, g)
+	c.most = o.MaxBytes - o.MaxBytes/256
+	c.quiet = int64(max(count/8, c.reserve+ringSpare, count-int(c.most/int64(g.segmentSize))))
 	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
@@ -145,6 +150,15 @@ func (c *Cache) newShard(id int, g geometry) *shard {
 // each shard that is moving a segment's entries on.
 func reserveFor(g geometry) int { return max(4, g.shards) }
 
+// framesFor is how many frames there are. What a full cache has no use of comes on
+// top of MaxBytes: the cleaner's, those that stay free, the half of a segment at
+// each end of a shard's queues, and what is left over where records do not fill
+// their segments, a 64th.
+func framesFor(maxBytes int64, g geometry) int {
+	n := int(maxBytes / int64(g.segmentSize))
+	return n + n/64 + reserveFor(g) + ringSpare + 3*g.shards
+}
+
 func log2(n int) int {
 	b := 0
 	for 1<<b < n {
@@ -162,6 +176,10 @@ func (c *Cache) now() int64 { return c.clock.now() }
 func (c *Cache) start() {
 	c.running.Add(1)
 	go c.tick()
+	if !c.opts.hooks.alone {
+		c.running.Add(1)
+		go c.relieve()
+	}
 	go c.notices.run()
 	if c.leavers != nil {
 		go c.leavers.run()
@@ -333,6 +351,7 @@ type hooks struct {
 	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
+	alone  bool // nothing cleans in the background
 	// source stands between the cache and its dumper.
 	source    func(dump.Source) dump.Source
 	checkRest time.Duration // in place of the constant

@@ -72,6 +72,15 @@ func (k cutter) Cut() *dump.Cut {
 // Release lets go of a cut.
 func (k cutter) Release(cut *dump.Cut) { k.c.held.release(cut.Epoch, k.c.frames) }
 
+// Home notes which segments no generation needs any more when they end.
+func (k cutter) Home(cut *dump.Cut) {
+	for i, s := range k.c.shards {
+		for q, tail := range cut.Shards[i].State.Tails {
+			s.home[q].Store(s.seqOf(tail))
+		}
+	}
+}
+
 // Segment tells the number and fill of the segment at seq, false if it was
 // evicted and is not held.
 func (k cutter) Segment(shard int, q uint8, seq uint64) (number uint64, fill uint32, ok bool) {

@@ -1,64 +1,128 @@
 package cache
 
 // Space comes back from the oldest end of the queues. The cleaner walks a shard's
-// records from a head: dead ones are passed over; a live one is moved on to the
-// main queue's tail while live bytes are under 5/8 of MaxBytes, and evicted
-// otherwise. When head has passed a sealed segment, its frame is free. Where
-// records fill their segments badly, over half may be too much to keep: then it
-// is the half that the cache promises.
+// records from a head; dead ones are passed over. While live bytes are under 5/8
+// of MaxBytes a live one is moved on to its own queue's tail: nothing is
+// forgotten. Above, victims are chosen as policy.go says, when live bytes are more
+// than they may be or frames run low. When head has passed a sealed segment, its
+// frame is free. Where records fill their segments badly, over half may be too
+// much to keep: then it is the half that the cache promises.
 //
-// It is the writers who clean, a bounded piece at a time: once free frames run
-// low, whoever stored a KiB walks cleanShare KiB of the shard that has the most to
-// give. While under 5/8 is live a lap over the log frees over a quarter of it, so
-// eight bytes walked for each stored, from an eighth of the frames free, suffice.
+// It is the writers who clean, a bounded piece at a time: whoever stored a KiB
+// walks cleanShare KiB at most of the shard that has the most to give. While under
+// 5/8 is live a lap over the log frees over a quarter of it, so eight bytes walked
+// for each stored, from an eighth of the frames free, suffice. What a full cache
+// of entries in use would have to walk beyond that is left to the background.
 const (
 	cleanShare   = 8
 	cleanBytes   = 8 << 10 // a step, at most; plus the record that crosses it
 	cleanRecords = 128     // a step, at most
 )
 
-// pressure says what cleaning has to reach.
+// pressure says what cleaning has to reach, and how.
 type pressure struct {
 	keep   bool   // live bytes are under 5/8: live entries are moved on
 	half   bool   // live bytes are under half: nothing live is forgotten
+	force  bool   // use saves nothing from being evicted
+	due    bool   // there is something to do
+	need   int64  // live bytes to evict; 0: it is frames that are wanted
+	ring   bool   // it is queue's ring that is full, not the frames
+	queue  uint8  // of a full ring
 	target int64  // free frames wanted
 	shard  *shard // the one to clean
 }
 
 func (c *Cache) pressure() (p pressure) {
-	var live, most int64 = 0, -1
-	for _, s := range c.shards {
-		live += s.live.Load()
-	}
+	live := c.Bytes()
 	p.half = live < c.opts.MaxBytes/2
 	p.keep = live < c.opts.MaxBytes*5/8
-	p.target = int64(c.reserve + 2)
+	p.target = int64(c.reserve + ringSpare)
 	if live < c.opts.MaxBytes*3/4 {
 		p.target = max(p.target, int64(c.frames.count/8))
 	}
+	p.need = max(live-c.most, 0)
+	p.due = p.need > 0 || c.frames.free.Load() < p.target
+	most := int64(-1)
 	for _, s := range c.shards {
-		gain := s.used.Load() * int64(c.segmentSize)
-		if p.keep {
-			gain -= s.live.Load()
-		}
-		if gain > most {
+		if gain := s.gain(&p); gain > most {
 			most, p.shard = gain, s
 		}
 	}
 	return p
 }
 
-// help does the cleaning that n stored bytes owe, if frames run low.
-func (c *Cache) help(n int) {
-	for owed := n * cleanShare; owed > 0; owed -= cleanBytes {
-		if c.frames.free.Load() >= int64(max(c.frames.count/8, c.reserve+2)) {
-			return
-		}
+// gain is what cleaning a shard could give.
+func (s *shard) gain(p *pressure) int64 {
+	switch used := s.used.Load() * int64(s.segmentSize); {
+	case p.need > 0:
+		return s.live.Load()
+	case p.keep:
+		return used - s.live.Load()
+	default:
+		return used
+	}
+}
+
+// help does the cleaning that n stored bytes owe: of the shard whose ring is nearly
+// full, if one is, else of the one that has most to give. Live bytes that are beyond
+// MaxBytes after that go whether they are in use or not, as many as were stored.
+func (c *Cache) help(n int, tight *shard, q uint8) {
+	if tight == nil && c.frames.free.Load() >= c.quiet {
+		return
+	}
+	for owed := n * cleanShare; owed > 0; {
 		p := c.pressure()
-		if c.frames.free.Load() >= p.target {
+		if tight != nil {
+			p.fill(tight, q)
+		} else if !p.due {
 			return
 		}
-		p.shard.clean(p.keep)
+		owed -= max(p.shard.clean(p), cleanBytes)
+	}
+	p := c.pressure()
+	if !p.due {
+		return
+	}
+	c.wakeCleaner()
+	for ; n > 0; p = c.pressure() {
+		if p.need -= c.opts.MaxBytes - c.most; p.need <= 0 {
+			return
+		}
+		p.force = true
+		n -= max(p.shard.clean(p), cleanBytes)
+	}
+}
+
+// fill has a shard cleaned for room in the ring of q.
+func (p *pressure) fill(s *shard, q uint8) {
+	p.shard, p.ring, p.queue, p.need = s, true, q, 0
+}
+
+// wakeCleaner has the background go on.
+func (c *Cache) wakeCleaner() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// relieve cleans in the background what writers left, a lap at most at a time.
+func (c *Cache) relieve() {
+	defer c.running.Done()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-c.wake:
+		}
+		for range c.steps() {
+			p := c.pressure()
+			if !p.due || c.closed.Load() {
+				break
+			}
+			p.shard.clean(p)
+		}
+		c.tellLeavers()
 	}
 }
 
@@ -68,20 +132,24 @@ func (c *Cache) steps() int { return c.frames.count * (c.segmentSize / cleanByte
 // mostTries is how often makeRoom is asked at most for the same thing.
 func (c *Cache) mostTries() int { return 8 * c.steps() }
 
+// patience is how many steps a Set takes for a frame before use saves nothing.
+const patience = 4
+
 // makeRoom cleans for a Set that found no frame, or a ring of s full. A shard that
 // cannot move on for want of a frame itself does not stop the others. After laps
 // without success nothing is kept any longer: Views may pin what would be free.
-func (c *Cache) makeRoom(s *shard, tries int) {
+func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	p := c.pressure()
 	steps := c.steps()
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
+	p.need, p.force = 0, tries >= patience
 	if tries%4 == 3 {
 		p.shard = c.shards[tries/4%len(c.shards)]
 	}
 	if s != nil && c.frames.free.Load() > int64(c.reserve) {
-		p.shard = s // frames there are: it is the ring
+		p.fill(s, q) // frames there are: it is the ring
 	}
-	p.shard.clean(p.keep)
+	p.shard.clean(p)
 }
 
 // takeFrame takes a frame for a large value's segment, cleaning until there is
@@ -89,80 +157,109 @@ func (c *Cache) makeRoom(s *shard, tries int) {
 func (c *Cache) takeFrame() (frame uint32, ok bool) {
 	for tries := 0; tries < c.mostTries(); tries++ {
 		if frame, ok = c.frames.take(c.reserve); ok {
-			c.help(c.segmentSize)
+			c.help(c.segmentSize, nil, 0)
 			return frame, true
 		}
-		c.makeRoom(nil, tries)
+		c.makeRoom(nil, 0, tries)
 	}
 	return 0, false
 }
 
-// clean takes one step in s. What it needs from files is loaded before the lock.
-func (s *shard) clean(keep bool) {
+// clean takes one step in s, and returns how many bytes it walked. What it needs
+// from files is loaded before the lock.
+func (s *shard) clean(p pressure) (walked int) {
 	s.loadIndex()
 	for {
 		s.lock()
-		q, o := s.cleanLocked(keep)
+		q, n, o := s.cleanLocked(&p)
+		walked += n
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
+		grow := s.ghosts[0].want+s.ghosts[1].want > 0
 		s.unlock()
 		switch {
 		case o == absent && s.loadSegment(q, pos, number):
 			continue
 		case o == absent, o == broken:
-			s.sweepSegment(q, pos, number, keep)
+			s.sweepSegment(q, pos, number, p.keep)
+		case grow:
+			s.growGhosts()
 		}
-		return
+		return walked
 	}
 }
 
-// cleanLocked walks up to cleanBytes or cleanRecords from the oldest head. It
-// answers absent if the queue's oldest segment must be loaded first, broken if
-// its records cannot be walked, changed if there is no room to move one to.
-func (s *shard) cleanLocked(keep bool) (q uint8, o outcome) {
-	q, ok := s.oldestLocked()
-	if !ok {
-		return q, miss
+// cleanLocked walks up to cleanBytes or cleanRecords. It answers absent if the
+// queue's oldest segment must be loaded first, broken if its records cannot be
+// walked, changed if there is no room to move one to.
+func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
+	goal := s.live.Load()
+	if p.need > 0 { // as it is now: others clean as well
+		goal -= min(p.need, s.cache.Bytes()-s.cache.most)
 	}
-	if s.roomInRing(q|1) < ringSpare {
-		q |= 1 // takes what would be moved on
+	for n := 0; n < cleanRecords && walked < cleanBytes; n++ {
+		var ok bool
+		if q, ok = s.nextLocked(p); !ok || p.need > 0 && s.live.Load() <= goal {
+			return q, walked, miss
+		}
+		units, ended, o := s.passHeadLocked(q, p)
+		if walked += units * unitSize; units > 0 {
+			s.walked.records++
+			s.walked.bytes += uint64(units * unitSize)
+		}
+		if o != hit || ended && p.need == 0 {
+			return q, walked, o
+		}
 	}
+	return q, walked, hit
+}
+
+// passHeadLocked moves q's head past a record; ended says that it has come to the
+// end of a segment.
+func (s *shard) passHeadLocked(q uint8, p *pressure) (units int, ended bool, o outcome) {
 	qu := &s.queues[q]
-	seg := s.segmentAt(q, qu.head)
-	for n, walked := 0, 0; n < cleanRecords && walked < cleanBytes; n++ {
-		off, end := s.offsetOf(qu.head), s.endLocked(q, qu.head)
-		if off >= end {
-			s.finishLocked(q, seg, s.seqOf(qu.head))
-			return q, hit
-		}
+	seg, seq := s.segmentAt(q, qu.head), s.seqOf(qu.head)
+	off, end := s.offsetOf(qu.head), s.endLocked(q, qu.head)
+	if off < end {
 		if !seg.has(off, end-off) {
-			return q, absent
+			return 0, false, absent
 		}
-		units, o := s.cleanRecordLocked(q, end-off, keep)
-		if o != hit {
-			return q, o
-		}
-		walked += units * unitSize
-		if s.offsetOf(qu.head) == 0 {
-			s.finishLocked(q, seg, s.seqOf(qu.head)-1)
-			return q, hit
+		if units, o = s.cleanRecordLocked(q, end-off, p); o != hit || s.seqOf(qu.head) == seq {
+			return units, false, o
 		}
 	}
-	return q, hit
+	s.finishLocked(q, seg, seq)
+	return units, true, hit
 }
 
-// oldestLocked is the queue whose head's segment was opened first; one with only
-// an open segment comes last.
-func (s *shard) oldestLocked() (q uint8, ok bool) {
+// nextLocked is the queue whose head is next. One that takes what another moves on
+// comes first when its ring is nearly full.
+func (s *shard) nextLocked(p *pressure) (q uint8, ok bool) {
+	switch {
+	case p.ring:
+		return p.queue, s.queues[p.queue].head < s.queues[p.queue].tail
+	case p.keep:
+		return s.oldestLocked(false, smallQueue, mainQueue, memorySmall, memoryMain)
+	}
+	if q, ok = s.victimLocked(); ok && s.roomInRing(q|1) < ringSpare {
+		q |= 1
+	}
+	return q, ok
+}
+
+// oldestLocked is that of some queues whose head's segment was opened first; one
+// with only an open segment comes last. If spare, one whose head is at the record
+// stored last is none of them.
+func (s *shard) oldestLocked(spare bool, of ...uint8) (q uint8, ok bool) {
 	best := ^uint64(0)
 	for _, sealed := range [2]bool{true, false} {
-		for i := range s.queues {
+		for _, i := range of {
 			qu := &s.queues[i]
-			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) {
+			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) || spare && s.newest == (place{i, qu.head}) {
 				continue
 			}
-			if n := s.segmentAt(uint8(i), qu.head).number.Load(); n < best {
-				best, q, ok = n, uint8(i), true
+			if n := s.segmentAt(i, qu.head).number.Load(); n < best {
+				best, q, ok = n, i, true
 			}
 		}
 		if ok {
@@ -195,7 +292,7 @@ func (s *shard) finishLocked(q uint8, seg *segment, seq uint64) {
 
 // cleanRecordLocked handles the record at q's head and moves head past it, in
 // one critical section: that is what says, in files, that its slot is empty.
-func (s *shard) cleanRecordLocked(q uint8, room int, keep bool) (units int, o outcome) {
+func (s *shard) cleanRecordLocked(q uint8, room int, p *pressure) (units int, o outcome) {
 	qu := &s.queues[q]
 	rec := s.recordAt(q, qu.head)
 	h := readHeader(rec)
@@ -203,35 +300,14 @@ func (s *shard) cleanRecordLocked(q uint8, room int, keep bool) (units int, o ou
 	if h.keyLen() == 0 || units*unitSize > room {
 		return 0, broken // not written by us
 	}
-	key := rec[headerSize : headerSize+h.keyLen()]
-	slot, w, ok := s.slotOfLocked(q, qu.head, s.cache.hash.sum(key))
-	if ok && !s.passLocked(slot, w, rec[:units*unitSize], h, keep) {
+	hash := s.cache.hash.sum(rec[headerSize : headerSize+h.keyLen()])
+	v := victim{hash: hash, head: h, rec: rec[:units*unitSize]}
+	var ok bool
+	if v.slot, v.w, ok = s.slotOfLocked(q, qu.head, hash); ok && !s.passLocked(&v, p) {
 		return 0, changed
 	}
 	qu.head += uint64(units)
 	return units, hit
-}
-
-// passLocked moves a live record on, or evicts it. False: nowhere to move it.
-func (s *shard) passLocked(slot uint32, w word, rec []byte, h header, keep bool) bool {
-	if keep && !s.cache.over(h) {
-		return s.moveOnLocked(slot, w, rec)
-	}
-	s.storeLocked(slot, 0) // head says it, not the journal
-	s.evictedLocked(w, h)
-	return true
-}
-
-// moveOnLocked copies a live record to the main queue's tail.
-func (s *shard) moveOnLocked(slot uint32, w word, rec []byte) bool {
-	target := w.queue() | 1
-	pos, ok := s.reserveLocked(target, len(rec)/unitSize, 0)
-	if !ok {
-		return false
-	}
-	copy(s.recordAt(target, pos), rec)
-	s.putLocked(slot, makeWord(target, pos, w.tag()).withFreq(w.freq()-1))
-	return true
 }
 
 func (s *shard) evictedLocked(w word, h header) { s.evictedAsLocked(w, h, CauseEvicted) }

@@ -25,7 +25,7 @@ func (o *Options) Footprint() (memory, disk int64) {
 		return 0, 0
 	}
 	g := d.shape()
-	frames := d.MaxBytes/int64(g.segmentSize) + int64(reserveFor(g))
+	frames := int64(framesFor(d.MaxBytes, g))
 	inFrames := frames * int64(g.segmentSize)
 	index := inFrames * 7 / 8 / footprintEntry * bucketSize / bucketSlots * loadDen / loadNum
 	image := index + inFrames/512 + 1<<20 // slots; a checksum a page; tables

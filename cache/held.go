@@ -120,7 +120,8 @@ func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
 	s.used.Add(-1)
 	// The cleaner's frames are its own: without them nothing could be moved on.
 	spare := s.frames.free.Load() > int64(s.cache.reserve)
-	if !onFile || !spare || !s.cache.held.keep(key, h) {
+	home := key.queue < fileQueues && key.seq < s.home[key.queue].Load()
+	if !onFile || !spare || home || !s.cache.held.keep(key, h) {
 		s.frames.give(h.frame)
 	}
 }

@@ -96,6 +96,7 @@ func (c *Cache) freeLarge(list []byte) {
 // that lists them.
 func (s *shard) bearLocked(q uint8, list []byte) {
 	s.used.Add(int64(len(list) / 8))
+	s.ownLocked(q, len(list)/8)
 	if q >= fileQueues || s.journal.limit == 0 {
 		return
 	}
@@ -114,6 +115,7 @@ func (s *shard) retireLargeLocked(w word, h header) {
 
 // retireListLocked frees the segments that a list of queue q names.
 func (s *shard) retireListLocked(q uint8, list []byte) {
+	s.ownLocked(q, -len(list)/8)
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
 		seg := s.large.at(n)

@@ -132,15 +132,15 @@ func cleanAll(c *Cache, keep bool) {
 	for q := range s.queues {
 		s.sealLocked(uint8(q))
 	}
-	end := s.queues[mainQueue].tail
+	small, main := s.queues[smallQueue].tail, s.queues[mainQueue].tail
 	s.unlock()
 	done := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.queues[smallQueue].head == s.queues[smallQueue].tail && s.queues[mainQueue].head >= end
+		return s.queues[smallQueue].head >= small && s.queues[mainQueue].head >= main
 	}
 	for !done() {
-		s.clean(keep)
+		s.clean(pressure{keep: keep, force: !keep})
 	}
 }
 

@@ -20,6 +20,9 @@ func (c *Cache) prefetch() {
 	for _, s := range c.shards {
 		s.loadIndex()
 	}
+	if r := c.persist.result; r != nil && r.Record != nil && r.Image != nil {
+		c.loadGhosts(r.Image)
+	}
 	for _, w := range c.waiting() {
 		select {
 		case <-c.stop:

@@ -194,6 +194,7 @@ func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Re
 		if !s.large.place(f.Number, frame, fill, dirty, uint32(i)) {
 			return 0, false
 		}
+		s.own[mainQueue]++
 	} else {
 		seg := s.segmentAt(f.Queue, s.startOf(f.Seq))
 		seg.source = uint32(i)

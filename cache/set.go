@@ -54,7 +54,7 @@ type entry struct {
 	key  []byte
 	body []byte // value, or the list of a large one's segments
 	head header
-	q    uint8 // of a new key; one that is in the main queue stays there
+	q    uint8 // small, until it is known that the key is main's
 
 	guard guard  // of a conditional write
 	value []byte // as it was given
@@ -163,6 +163,10 @@ func (c *Cache) put(e *entry) outcome {
 	for tries := 0; ; tries++ {
 		s.lock()
 		o, crossed := s.setLocked(e)
+		var tight *shard
+		if s.roomInRing(e.q) <= s.ringMask/8 {
+			tight = s
+		}
 		s.unlock()
 		switch o {
 		case absent:
@@ -173,14 +177,14 @@ func (c *Cache) put(e *entry) outcome {
 				c.freeLarge(e.list(c.segmentSize))
 				return changed
 			}
-			c.makeRoom(s, tries)
+			c.makeRoom(s, e.q, tries)
 			continue
 		case conflict:
 			c.freeLarge(e.list(c.segmentSize))
 			return conflict
 		}
 		if crossed {
-			c.help(max(e.head.units(s.segmentSize)*unitSize, (cleanMask+1)*unitSize))
+			c.help(max(e.head.size(s.segmentSize), (cleanMask+1)*unitSize), tight, e.q)
 		}
 		return hit
 	}
@@ -205,15 +209,20 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if len(s.flights) != 0 {
 		s.overtakeLocked(e.hash, e.key, &e.guard)
 	}
-	q := e.q
-	if found && q == old.queue()&^1 {
-		q = old.queue() // an overwrite of a key in main goes to main
+	uses := 0
+	if found {
+		e.q |= old.queue() & 1 // an overwrite of a key in main goes to main
+		uses = min(old.freq()+1, int(freqMask))
+	} else {
+		e.q = s.queueOfLocked(e.q, e.hash)
 	}
+	q := e.q
 	units := e.head.units(s.segmentSize)
 	pos, ok := s.reserveLocked(q, units, s.cache.reserve)
 	if !ok {
 		return changed, false
 	}
+	s.newest = place{q, pos}
 	s.writeLocked(q, pos, e.head, e.key, e.body)
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
@@ -221,7 +230,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 			return hit, true
 		}
 	}
-	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(old.freq()))
+	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(uses))
 	s.addLocked(q, e.head.size(s.segmentSize))
 	s.bearLocked(q, e.list(s.segmentSize))
 	if found {
@@ -230,7 +239,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		s.growLocked(splitsPerSet)
 	}
 	s.stats.sets.Add(1)
-	return hit, pos&cleanMask+uint64(units) > cleanMask
+	return hit, pos&cleanMask+uint64(units) > cleanMask || e.head.large()
 }
 
 const (

@@ -31,6 +31,8 @@ type shard struct {
 	live    atomic.Int64 // bytes of live entries, MemoryOnly ones included
 	entries atomic.Int64 // live entries, MemoryOnly ones included
 	used    atomic.Int64 // frames behind this shard's segments
+	// home is, by queue, the sequence number below which all segments are home.
+	home [fileQueues]atomic.Uint64
 
 	stats shardStats
 
@@ -43,6 +45,10 @@ type shard struct {
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
 	journal     journal
+	ghosts      [2]ghosts // of files' queues, and of MemoryOnly entries
+	own         [2]int64  // segments of large values in small and in main
+	newest      place     // of what was stored last
+	walked      walked
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
 	born        []dump.Large // large segments published since the last cut
@@ -150,6 +156,15 @@ func (s *shard) buryLocked(w word, h header) {
 		s.retireLargeLocked(w, h)
 	}
 }
+
+// A place is where a record lies.
+type place struct {
+	queue uint8
+	pos   uint64
+}
+
+// walked counts what the cleaner did.
+type walked struct{ records, bytes, moved uint64 }
 
 // shardStats are counters since Open. Hits and misses of lock-free readers are
 // atomics on lines of their own.

@@ -50,16 +50,16 @@ func (c *Cache) slideAll(slides chan slide) {
 // slide makes room for the record if there is none at once; after a few steps of
 // the cleaner in vain it waits for the next hit.
 func (s *shard) slide(a *slide, now int64) {
-	for tries := range 8 {
+	for tries := range patience {
 		s.lock()
 		o, units := s.slideLocked(a, now)
 		s.unlock()
 		switch o {
 		case changed:
-			s.cache.makeRoom(s, tries)
+			s.cache.makeRoom(s, a.w.queue(), tries)
 			continue
 		case hit:
-			s.cache.help(units * unitSize)
+			s.cache.help(units*unitSize, nil, 0)
 		}
 		return
 	}

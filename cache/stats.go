@@ -121,7 +121,7 @@ func (c *Cache) Stats() Stats {
 		st.EvictedBytes += s.stats.evictedBytes.Load()
 		st.PagesCorrupt += s.stats.corrupt.Load()
 		st.Faults += s.stats.loads.Load()
-		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize
+		st.ResidentBytes += s.used.Load()*int64(c.segmentSize) + int64(s.index.buckets())*bucketSize + s.ghostBytes()
 	}
 	if c.leavers != nil {
 		st.EvictDropped = c.leavers.dropped.Load()

@@ -31,8 +31,8 @@ func makeWord(queue uint8, pos uint64, tag uint32) word {
 	return word(queue)<<queueShift | word(pos&posMask)<<posShift | word(tag)<<tagShift
 }
 
-// freq is how often the entry was used lately, 3 at most: a hint for what to
-// bring back first after Open. withFreq carries it to another word.
+// freq is how often the entry was used lately, 3 at most: a hint for who is
+// evicted, and for what to bring back first after Open. withFreq carries it to another word.
 func (w word) freq() int              { return int(w & freqMask) }
 func (w word) withFreq(freq int) word { return w&^freqMask | word(max(freq, 0)) }
 

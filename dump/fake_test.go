@@ -369,6 +369,12 @@ func (f *fakeCache) Copy(dst []byte, shard int, id SegmentID, off int) bool {
 	return true
 }
 
+// Home implements Source.
+func (f *fakeCache) Home(*Cut) {}
+
+// Ghosts implements Source.
+func (f *fakeCache) Ghosts(shard int) pagefile.Ghosts { return pagefile.Ghosts{Shard: shard} }
+
 // CopyIndex implements Source.
 func (f *fakeCache) CopyIndex(shard, first int, dst []byte) error {
 	if f.during != nil {

@@ -157,6 +157,9 @@ func (d *Dumper) attempt(o order) (uint64, error) {
 	if !durable && d.limbo != g {
 		g.giveUp()
 	}
+	if durable {
+		d.src.Home(g.cut)
+	}
 	d.finish(g, err)
 	if !durable {
 		return 0, err

@@ -61,6 +61,11 @@ func (g *generation) fillImage(file pagefile.File) error {
 	g.imageSize, err = w.Finish(tables, func(shard, i int, dst []uint64) {
 		copy(dst, d.home.table.sumsOf(rows[shard][i]))
 	})
+	for shard := 0; shard < len(shards) && err == nil; shard++ {
+		if w.WriteGhosts(d.src.Ghosts(shard)) != nil {
+			break // a hint: the image is whole without
+		}
+	}
 	return err
 }
 

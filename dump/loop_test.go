@@ -303,6 +303,7 @@ func (q *quiet) Cut() *Cut {
 }
 
 func (q *quiet) Release(*Cut) {}
+func (q *quiet) Home(*Cut)    {}
 
 func (q *quiet) Segment(int, uint8, uint64) (uint64, uint32, bool) {
 	return 1 << 32, pagefile.OpenFill, true

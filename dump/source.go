@@ -23,6 +23,10 @@ type Source interface {
 	Cut() *Cut
 	// Release says that all of a cut is written, or given up.
 	Release(*Cut)
+	// Home says that a generation with this cut is durable: of the segments that
+	// were sealed at it, all pages are home, and none is copied again but for one
+	// that failed.
+	Home(*Cut)
 	// Segment tells the number and the fill of the segment that is now at seq of
 	// a queue, or was when it ended; fill is in units, pagefile.OpenFill while it
 	// is open. ok is false if it was evicted and is not held, or never was.
@@ -34,6 +38,8 @@ type Source interface {
 	// CopyIndex copies whole buckets from first on under the shard's lock, words
 	// of MemoryOnly entries as 0.
 	CopyIndex(shard, first int, dst []byte) error
+	// Ghosts copies a shard's ghosts, but for those of MemoryOnly entries.
+	Ghosts(shard int) pagefile.Ghosts
 }
 
 // A Cut divides the writes that a generation contains from the rest.

@@ -47,6 +47,10 @@ var formatOffsets = map[string]map[string]int{
 		"file header": 0, "lineage": imageLineage, "index blocks": imageIndexBlocks, "segments": imageSegments,
 		"zeroes": imageReserved,
 	},
+	"Ghosts": {
+		"shard": ghostsShard, "words": ghostsWords, "first": ghostsFirst, "stamp": ghostsStamp,
+		"window": ghostsWindow, "reserved": ghostsReserved, "words, 4 bytes each, 1000 a block": ghostsHeader,
+	},
 	"Shard table entry": {
 		"segments": shardSegments, "buckets": shardBuckets, "first segment": shardFirstSegment,
 		"first block": shardFirstBlock, "heads": shardHeads, "tails": shardTails, "reserved": shardReserved,

@@ -70,6 +70,7 @@ const (
 	blockShards   = 3
 	blockSegments = 4
 	blockSums     = 5
+	blockGhosts   = 6 // behind the tables: see imageghosts.go
 )
 
 const (

@@ -118,7 +118,7 @@ func (m *ImageReader) parseShard(i int, b []byte) error {
 // Header is what the image is of.
 func (m *ImageReader) Header() ImageHeader { return m.header }
 
-// Size is how long the file should be.
+// Size is how long the file should be, at least: ghosts may follow.
 func (m *ImageReader) Size() int64 { return int64(m.layout.blocks) * blockSize }
 
 // Shard is what the image says of a shard; it fails if the entry is damaged, and

@@ -158,6 +158,12 @@ func sampleImageHeader() ImageHeader {
 // sampleImage has segments tables that need more than one block of checksums.
 func sampleImage(t testing.TB, segments int) (*imageContent, []byte) {
 	t.Helper()
+	c, f, _ := writeSample(t, segments)
+	return c, f.b
+}
+
+func writeSample(t testing.TB, segments int) (*imageContent, *memFile, *ImageWriter) {
+	t.Helper()
 	c, f := new(imageContent), new(memFile)
 	var buckets []uint32
 	for shard := range sampleGeometry().Shards {
@@ -187,7 +193,7 @@ func sampleImage(t testing.TB, segments int) (*imageContent, []byte) {
 	if err != nil || size != int64(len(f.b)) || f.syncs != 1 {
 		t.Fatalf("Finish: size %d of %d, %d syncs: %v", size, len(f.b), f.syncs, err)
 	}
-	return c, f.b
+	return c, f, w
 }
 
 // A memFile is a file in memory that counts writes and fails on request.
@@ -300,6 +306,7 @@ func TestGolden(t *testing.T) {
 		"blob-weak":    sampleBlob(t, BlobWeak),
 		"record":       record,
 		"image":        image,
+		"image-ghosts": sampleGhosts(t),
 		"pagesum":      appendWords(nil, PageSum(1<<32|9, 3, pattern(PageSize, 0))),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, want) })
