@@ -36,10 +36,10 @@ func mostWalked(c *Cache, key, value []byte) (most walked) {
 	}
 	own, _ := h.layout(c.segmentSize)
 	n := max(h.size(c.segmentSize), 1024) + own*c.segmentSize
-	step := cleanBytes + c.segmentSize/2
-	most.moved = uint64(cleanShare*n + (own+1)*(1+patience)*step)
+	step := 8<<10 + c.segmentSize/2
+	most.moved = uint64(8*n + (own+1)*(1+4)*step)
 	most.bytes = uint64(n+(own+1)*(step+2*c.segmentSize*4/3)) + most.moved
-	most.records = (most.bytes/cleanBytes + 1) * cleanRecords
+	most.records = (most.bytes/(8<<10) + 1) * 128
 	return most
 }
 

@@ -11,7 +11,8 @@ package cache
 // page file of three times MaxBytes, which is set aside with the first generation,
 // the weak ring, also where Durability.WeakDir has it, images, blobs and records.
 //
-// An entry costs 12 bytes in the index and as much in each of two images: smaller
+// An entry costs 12 bytes in the index and 8 in ghosts of what was evicted, and as
+// much in each of two images: smaller
 // ones take more of both, larger ones less. After a moment in which the disk was
 // slow a link of the weak chain takes memory, to the length of its ring. What
 // another Schema, another shape or damage has left stays on the disk for two
@@ -28,20 +29,22 @@ func (o *Options) Footprint() (memory, disk int64) {
 	frames := int64(framesFor(d.MaxBytes, g))
 	inFrames := frames * int64(g.segmentSize)
 	index := inFrames * 7 / 8 / footprintEntry * bucketSize / bucketSlots * loadDen / loadNum
-	image := index + inFrames/512 + 1<<20 // slots; a checksum a page; tables
-	files := 2*image + 2<<20              // one and a half, as much again of blobs, records
+	ghosts := inFrames * 7 / 8 / footprintEntry * footprintGhost
+	image := index + ghosts + inFrames/512 + 1<<20 // slots; a checksum a page; tables
+	files := 2*image + 2<<20                       // one and a half, as much again of blobs, records
 	if d.Durability.Weak > 0 {
 		files += weakRing(d.MaxBytes)
 	}
 	// An eighth of the frames is free, and one in twenty was never in use.
 	heap := int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
-	memory = inFrames*19/20 + g.indexInMemory(index) + heap + inFrames*7/8 + files
+	memory = inFrames*19/20 + g.indexInMemory(index) + ghosts + heap + inFrames*7/8 + files
 	disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files
 	return memory, disk
 }
 
 const (
 	footprintEntry = 256  // bytes of an entry
+	footprintGhost = 8    // bytes of a ghost, 5 to 11; there are as many as entries
 	footprintRow   = 1536 // bytes of the heap for a segment: what the dumper knows of it, twice over for the collector
 )
 

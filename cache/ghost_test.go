@@ -279,3 +279,20 @@ func TestWhatIsHomeIsNotHeld(t *testing.T) {
 	cutter{c}.Release(cut)
 	drop(c)
 }
+
+// TestGhostsOfAnotherShapeAreForgotten: a conversion makes other shards.
+func TestGhostsOfAnotherShapeAreForgotten(t *testing.T) {
+	dir, o := t.TempDir(), stepOptions(4<<20)
+	for _, shards := range []int{4, 1, 2} {
+		o.Shards = shards
+		c := open(t, dir, o)
+		reopened(t, c)
+		for _, s := range c.shards {
+			if n := len(s.ghosts[0].table); len(c.shards) != shards || n != 0 {
+				t.Errorf("shard %d of %d has a table of %d ghosts of another shape", s.id, len(c.shards), n)
+			}
+		}
+		overfilled(t, c, EntryOptions{})
+		mustClose(t, c)
+	}
+}

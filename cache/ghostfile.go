@@ -41,8 +41,7 @@ func (c *Cache) loadGhosts(image *pagefile.ImageReader) {
 		if image.Ghosts(i, &block) != nil {
 			continue
 		}
-		s := c.shards[block.Shard]
-		if block.Total > s.mostGhosts() {
+		if block.Shard >= len(c.shards) || block.Total > c.shards[block.Shard].mostGhosts() {
 			continue
 		}
 		if block.Shard != table.Shard || block.Total != len(table.Words) {
