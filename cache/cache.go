@@ -41,6 +41,9 @@ type Cache struct {
 	epoch   atomic.Uint64 // see cut.go
 	held    heldSegments
 	loads   loads
+	// keepFor is how long past its time to live an entry is kept for loads, in ms:
+	// the longest StaleFor of any view.
+	keepFor atomic.Int64
 	lost    atomic.Int64 // entries of the opened generation that are gone
 
 	namespaces namespaces    // of typed views

@@ -25,6 +25,7 @@ type flight struct {
 	// Immutable. The key tells flights apart whose hashes are equal.
 	key  []byte
 	hash uint64
+	at   int // of the key, among those that the crew's caller asked for
 	crew *crew
 	done chan struct{}
 
@@ -62,6 +63,17 @@ type crewKey struct{}
 func crewOf(ctx context.Context) *crew {
 	w, _ := ctx.Value(crewKey{}).(*crew)
 	return w
+}
+
+// calls reports whether ctx is that of the crew's loader, or of one that it called:
+// who has it must not wait for the crew.
+func (w *crew) calls(ctx context.Context) bool {
+	for in := crewOf(ctx); in != nil; in = in.outer {
+		if in == w {
+			return true
+		}
+	}
+	return false
 }
 
 // A loadFunc gives each of flights a value, or an error.
@@ -215,11 +227,15 @@ func (c *Cache) land(w *crew) {
 		c.loads.background.Add(-1)
 	}
 	if w.crash != nil && !w.owner.CompareAndSwap(ownerWaits, ownerGets) {
-		c.notices.say(slog.LevelError, "a load panicked, and nobody waits for it", "load_panicked", "err", w.crash)
+		c.logCrash(w)
 	}
 	for _, f := range w.flights {
 		close(f.done)
 	}
+}
+
+func (c *Cache) logCrash(w *crew) {
+	c.notices.say(slog.LevelError, "a load panicked, and nobody waits for it", "load_panicked", "err", w.crash)
 }
 
 // landOne stores what a flight has brought, unless it was overtaken, and takes it

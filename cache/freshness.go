@@ -67,7 +67,7 @@ type terms struct {
 	slides chan slide // of Sliding, else nil
 }
 
-// termsOf translates what was validated.
+// termsOf translates what was validated, and has the cache mind it.
 func (c *Cache) termsOf(f *Freshness) terms {
 	t := terms{
 		ttl: millis(f.TTL), refreshAfter: millis(f.RefreshAfter),
@@ -77,7 +77,11 @@ func (c *Cache) termsOf(f *Freshness) terms {
 	if f.Sliding {
 		t.slides = c.slides
 	}
-	return t
+	for {
+		if old := c.keepFor.Load(); old >= t.staleFor || c.keepFor.CompareAndSwap(old, t.staleFor) {
+			return t
+		}
+	}
 }
 
 // millis rounds up, so that no time is cut to none.
@@ -143,4 +147,4 @@ func (t *terms) judge(h header, now int64) standing {
 
 // over reports whether an entry's time is over, also for a load that fails. Under
 // a lock the clock is as it was last read. // I7
-func (c *Cache) over(h header) bool { return h.expired(c.clock.last() - c.terms.staleFor) }
+func (c *Cache) over(h header) bool { return h.expired(c.clock.last() - c.keepFor.Load()) }

@@ -295,13 +295,21 @@ func TestStaleIsServedWhileLoading(t *testing.T) {
 }
 
 // TestStaleIsNotCleanedAway: while there is room, what is within StaleFor stays.
+// By the StaleFor of the cache, or of a view.
 func TestStaleIsNotCleanedAway(t *testing.T) {
-	o, k := freshOptions(Freshness{TTL: time.Minute, StaleFor: time.Hour, Jitter: -1})
+	f := Freshness{TTL: time.Minute, StaleFor: time.Hour, Jitter: -1}
+	t.Run("of the cache", func(t *testing.T) { staleStays(t, f, nil) })
+	t.Run("of a view", func(t *testing.T) { staleStays(t, Freshness{}, &f) })
+}
+
+func staleStays(t *testing.T, ofCache Freshness, ofView *Freshness) {
+	o, k := freshOptions(ofCache)
 	o.Shards = 1
 	c := openMemory(t, o)
+	v := mustOf(t, c, Int[int](), Bytes(), &TypedOptions[int, []byte]{Freshness: ofView})
 	const n = 1000 // some segments
 	for i := range n {
-		mustSet(t, c, testKey(i), testValue(i, 100))
+		must(t, v.Set(i, testValue(i, 100)))
 	}
 	turnOver := func() {
 		for i := range 3 * (1 << 20) / 1000 {
@@ -310,7 +318,7 @@ func TestStaleIsNotCleanedAway(t *testing.T) {
 	}
 	stale := func() (left int) {
 		for i := range n {
-			if e, ok := c.Info(testKey(i)); ok && e.Stale {
+			if e, ok := v.Info(i); ok && e.Stale {
 				left++
 			}
 		}
@@ -351,7 +359,7 @@ func TestDueIsLoadedAhead(t *testing.T) {
 	atRest(t, c)
 	mustLoad(t, c, "k", noLoad(t), "2")
 	hash := c.hash.sum([]byte("k")) // as who met the entry before that load's end
-	if c.shardOf(hash).claimDue([]byte("k"), hash, c.newCrew(EntryOptions{})) {
+	if c.shardOf(hash).claimDue([]byte("k"), hash, c.newCrew(EntryOptions{})) != nil {
 		t.Error("a fresh entry is loaded anew")
 	}
 

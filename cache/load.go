@@ -35,13 +35,13 @@ func (c *Cache) GetOrLoad(ctx context.Context, key []byte, load func(ctx context
 	if load == nil {
 		return nil, errNoLoad
 	}
-	value, f, err := c.getOrLoad(ctx, key, EntryOptions{}, func(ctx context.Context, flights []*flight) {
+	r, f, err := c.getOrLoad(ctx, nil, key, EntryOptions{}, func(ctx context.Context, flights []*flight) {
 		flights[0].value, flights[0].err = load(ctx)
 	})
 	if f != nil {
-		value = bytes.Clone(value) // others have it, too
+		return bytes.Clone(f.value), nil // others have it, too
 	}
-	return value, err
+	return r.value, err
 }
 
 var (
@@ -50,36 +50,46 @@ var (
 	errNotFound = fmt.Errorf("%w: so said a load before", ErrNotFound)
 )
 
-// getOrLoad is GetOrLoad with what the result is stored with. If a load has brought
-// the value, that is f, and the value is read only.
-func (c *Cache) getOrLoad(ctx context.Context, key []byte, o EntryOptions, load loadFunc) (value []byte, f *flight, err error) {
-	if err := c.check(key, nil); err != nil && !errors.Is(err, ErrReadOnly) {
-		return nil, nil, err
+// getOrLoad is GetOrLoad with what the result is stored with. The value is r's,
+// appended to dst, or that of the flight that has brought it, and then read only.
+func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
+	if err := c.checkLoad(key); err != nil {
+		return r, nil, err
 	}
 	t := c.termsIn(o)
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		value, st := s.lookUp(nil, key, hash, t)
+		r, st := s.lookUp(dst, key, hash, t)
 		switch st {
 		case fresh:
-			return value, nil, nil
+			return r, nil, nil
 		case due, stale:
 			c.refresh(ctx, key, hash, o, load)
-			return value, nil, nil
+			return r, nil, nil
 		case denied:
-			return nil, nil, errNotFound
+			return r, nil, errNotFound
 		}
-		if f, own, err := c.join(ctx, key, hash, o, load); err != nil || f != nil {
-			if err == nil {
-				err = f.wait(ctx, own)
-			}
-			if err != nil {
-				return nil, nil, err
-			}
-			return f.value, f, nil
+		f, own, err := c.join(ctx, key, hash, o, load)
+		if f != nil {
+			err = f.wait(ctx, own)
+		}
+		if err != nil {
+			return r, nil, err
+		}
+		if f != nil {
+			return r, f, nil
 		}
 	}
+}
+
+// checkLoad refuses what cannot be loaded. Who is read-only may load: it stores
+// nothing.
+func (c *Cache) checkLoad(key []byte) error {
+	if err := c.check(key, nil); err != nil && !errors.Is(err, ErrReadOnly) {
+		return err
+	}
+	return nil
 }
 
 // termsIn are the terms that o is meant by.
@@ -92,10 +102,11 @@ func (c *Cache) termsIn(o EntryOptions) *terms {
 
 // lookUp finds key as GetOrLoad does: with its standing, and a value if it has one.
 // It counts hits, and leaves it to the caller to count a miss.
-func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (value []byte, st standing) {
-	for value = dst; ; {
+func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (reading, standing) {
+	for {
 		now := s.cache.now()
 		r, o := s.find(key, hash)
+		value, st := dst, missing
 		if o == hit {
 			st = t.judge(r.head, now)
 			if st > denied {
@@ -108,11 +119,11 @@ func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (value []byte, st
 		switch o {
 		case hit:
 			s.countLookUp(&r, st, now, t)
-			return value, st
+			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, st > denied}, st
 		case absent:
 			s.loadFor(key, hash)
 		case miss:
-			return dst, missing
+			return reading{value: dst}, missing
 		}
 	}
 }
@@ -158,10 +169,8 @@ func (c *Cache) join(ctx context.Context, key []byte, hash uint64, o EntryOption
 		c.launch(ctx, w, load)
 		return f, true, nil
 	}
-	for outer := crewOf(ctx); outer != nil; outer = outer.outer {
-		if outer == f.crew {
-			return nil, false, errOwnKey
-		}
+	if f.crew.calls(ctx) {
+		return nil, false, errOwnKey
 	}
 	s.stats.misses.Add(1)
 	c.loads.shared.Add(1)

@@ -20,17 +20,33 @@ const (
 
 // refresh begins a load of key in the background, if the entry still asks for one.
 func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOptions, load loadFunc) {
+	w, ok := c.backgroundCrew(o)
+	if !ok {
+		return
+	}
+	c.shardOf(hash).claimDue(key, hash, w)
+	c.launchBackground(ctx, w, load)
+}
+
+// backgroundCrew is one that nobody waits for; ok is false if as many as may run,
+// or the result could not be stored.
+func (c *Cache) backgroundCrew(o EntryOptions) (w *crew, ok bool) {
 	if c.refuses() != nil {
-		return // the result could not be stored
+		return nil, false
 	}
 	if c.loads.background.Add(1) > backgroundLoads {
 		c.loads.background.Add(-1)
-		return
+		return nil, false
 	}
-	w := c.newCrew(o)
+	w = c.newCrew(o)
 	w.background = true
 	w.owner.Store(ownerLeft)
-	if !c.shardOf(hash).claimDue(key, hash, w) {
+	return w, true
+}
+
+// launchBackground launches w, if anything was claimed for it.
+func (c *Cache) launchBackground(ctx context.Context, w *crew, load loadFunc) {
+	if len(w.flights) == 0 {
 		c.loads.background.Add(-1)
 		return
 	}
@@ -38,20 +54,21 @@ func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOpt
 }
 
 // claimDue begins a flight of a key whose entry is due, or stale, and does not rest
-// after a failure.
-func (s *shard) claimDue(key []byte, hash uint64, w *crew) bool {
+// after a failure; else it returns nil.
+func (s *shard) claimDue(key []byte, hash uint64, w *crew) *flight {
 	now := s.cache.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flightLocked(hash, key) != nil || s.restsLocked(hash, now) {
-		return false
+		return nil
 	}
 	_, _, h, o := s.findLocked(key, hash)
 	if st := w.terms.judge(h, now); o != hit || st != due && st != stale {
-		return false
+		return nil
 	}
-	s.beginLocked(newFlight(key, hash, w))
-	return true
+	f := newFlight(key, hash, w)
+	s.beginLocked(f)
+	return f
 }
 
 // restLocked notes how a load in the background has ended.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -41,6 +42,12 @@ type TypedOptions[K comparable, V any] struct {
 	// TTL is asked per entry by what sets one without a TTL of its own; 0:
 	// Freshness.TTL, negative: none.
 	TTL func(key K, v V) time.Duration
+	// Load loads a value for GetOrLoad, GetOrLoadMany and Refresh where they are
+	// given no load; ErrNotFound says that there is none.
+	Load func(ctx context.Context, key K) (V, error)
+	// LoadMany loads values for GetOrLoadMany, and where Load is not set for the
+	// others. What it leaves out does not exist. keys are its to keep.
+	LoadMany func(ctx context.Context, keys []K) (map[K]V, error)
 	// MemoryOnly keeps this namespace out of every file. What an earlier process
 	// stored without it stays there until it is overwritten or evicted.
 	MemoryOnly bool

@@ -36,6 +36,11 @@ func (t *Typed[K, V]) settings(key K, v V, o EntryOptions) EntryOptions {
 	return o
 }
 
+// stored is what the view says of all its entries.
+func (t *Typed[K, V]) stored() EntryOptions {
+	return EntryOptions{MemoryOnly: t.o.MemoryOnly, terms: t.terms}
+}
+
 // SetMany stores several entries as one Batch: a generation holds all of them or
 // none, readers may see them one by one, and an error means that nothing was
 // stored.
@@ -55,7 +60,7 @@ func (t *Typed[K, V]) SetMany(entries map[K]V) error {
 		}
 		ops = append(ops, BatchOp{stored, b[from:], t.settings(key, v, EntryOptions{}).TTL})
 	}
-	return t.c.batch(ops, EntryOptions{MemoryOnly: t.o.MemoryOnly, terms: t.terms})
+	return t.c.batch(ops, t.stored())
 }
 
 // Delete removes key and reports whether it was present, in whatever form.
