@@ -350,6 +350,8 @@ type hooks struct {
 	seed uint64
 	slow time.Duration // when a step of writing is slow
 	step bool          // generations are written on demand alone
+	// segments: a conversion ends after so many, as if its time were over; 0: never.
+	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.
 	lazily bool
 	alone  bool // nothing cleans in the background

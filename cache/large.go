@@ -63,13 +63,13 @@ func (t *largeTable) place(number uint64, frame, fill uint32, present uint64, so
 	return true
 }
 
-// fillLarge copies the first part of value into own segments, outside every
-// lock, and returns the record's body: their list and the rest. ok is false if
-// there are not enough frames; nothing is kept then.
-func (c *Cache) fillLarge(value []byte, own int) (body []byte, ok bool) {
+// fillLarge copies the first part of value into own segments, whose frames take
+// gives, outside every lock, and returns the record's body: their list and the
+// rest. ok is false if there are not enough frames; nothing is kept then.
+func (c *Cache) fillLarge(value []byte, own int, take func() (frame uint32, ok bool)) (body []byte, ok bool) {
 	body = make([]byte, 0, 8*own+max(len(value)-own*c.segmentSize, 0))
 	for range own {
-		frame, ok := c.takeFrame()
+		frame, ok := take()
 		if !ok {
 			c.freeLarge(body)
 			return nil, false

@@ -67,7 +67,11 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 			return l.res, l.err
 		}
 	}
-	return nil, fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+	return nil, p.noAnswer(o, ctx)
+}
+
+func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
+	return fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
 }
 
 // loaderOptions translates Options for the loader. Who asks for a generation by
@@ -104,53 +108,72 @@ func within[T any](ctx context.Context, do func() T, late func(T)) (v T, ok bool
 	}
 }
 
-// build makes the cache: over what was loaded, or cold.
-func (p *persistence) build(o *Options, res *loader.Result, loadErr error) (*Cache, error) {
-	g, geo := o.shape(), pagefile.Geometry{}
-	if res != nil && res.Record != nil && !usable(o, res.Record.Geometry) {
-		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments", o.MaxBytes, res.Record.Geometry.Shards, res.Record.Geometry.SegmentSize)
-		p.cold(res)
+// build makes the cache: over what was loaded, in another shape, or cold. opening
+// is the caller's context, ctx that of Recovery.Timeout.
+func (p *persistence) build(opening, ctx context.Context, o *Options, res *loader.Result, loadErr error) (*Cache, error) {
+	if res == nil || res.Record == nil {
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
 	}
-	opens := uint64(1)
+	geo := res.Record.Geometry
+	have := shapeOf(geo)
+	want, fits := o.shapeFor(have), usable(o, geo)
 	switch {
-	case res == nil:
-		geo = newGeometry(o, g)
-	case res.Record != nil:
-		geo = res.Record.Geometry
-		g = geometry{shards: geo.Shards, segmentSize: geo.SegmentSize, baseBuckets: geo.BaseBuckets}
-		opens = res.LastOpens + 1
-	default:
-		geo = newGeometry(o, g)
-		opens = res.LastOpens + 1
+	case have.shards*have.baseBuckets > baseMax, o.readOnly() && !fits:
+		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
+		p.cold(res)
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
+	case want == have, o.readOnly(), fits && len(p.trial.refused) > 0:
+		// A reader writes nothing; and what was gone back to is written again as it is,
+		// before Open returns, so that nothing newer comes back. The next Open converts.
+		return p.assemble(o, res, geo, loadErr)
 	}
-	c, err := newCache(o, g, geo.Seed, opens)
+	return p.reshape(opening, ctx, o, res, want)
+}
+
+// assemble makes a cache over what was loaded, if there is anything, with its
+// geometry.
+func (p *persistence) assemble(o *Options, res *loader.Result, geo pagefile.Geometry, loadErr error) (*Cache, error) {
+	c, err := p.layOut(o, res, geo)
 	if err != nil {
 		return nil, err
 	}
-	c.persist, p.notices, p.clock, p.loadErr, p.geo = p, c.notices, &c.clock, loadErr, geo
+	p.loadErr, p.start = loadErr, dump.Start{Opens: 1}
+	if res != nil {
+		p.takeUp(c, res)
+		p.start = p.restore(c, res)
+	}
+	p.describe(c, res)
+	p.forget(res)
+	return c, nil
+}
+
+// layOut makes an empty cache.
+func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geometry) (*Cache, error) {
+	opens := uint64(1)
+	if res != nil {
+		opens = res.LastOpens + 1
+	}
+	c, err := newCache(o, shapeOf(geo), geo.Seed, opens)
+	if err != nil {
+		return nil, err
+	}
+	c.persist, p.notices, p.clock, p.geo = p, c.notices, &c.clock, geo
 	if o.readOnly() {
 		c.mode.Store(modeRead)
 	}
 	for _, s := range c.shards {
 		s.journal.clock = &c.clock
-		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(g.shards), leastJournal))
-	}
-	p.start = dump.Start{Opens: opens}
-	if res != nil {
-		p.start = p.restore(c, res, opens)
-	}
-	p.describe(c, res)
-	if res != nil {
-		p.mapped = res.MappedBytes()
-		res.Shards = nil // the shards have what they need of it
+		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal))
 	}
 	return c, nil
 }
 
-// usable reports whether the directory's geometry leaves room to work in, and
-// asks for no absurd index.
-func usable(o *Options, g pagefile.Geometry) bool {
-	return g.Shards*g.BaseBuckets <= baseMax && o.MaxBytes/int64(g.SegmentSize) >= int64(g.Shards*segmentsPerShard/4)
+// forget drops what the shards have of what was loaded.
+func (p *persistence) forget(res *loader.Result) {
+	if res != nil {
+		p.mapped = res.MappedBytes()
+		res.Shards = nil
+	}
 }
 
 // cold drops what was loaded; the generations stay until a new one is complete.
@@ -159,18 +182,25 @@ func (p *persistence) cold(res *loader.Result) {
 	res.Chain = pagefile.WeakPos{}
 }
 
+// takeUp has the cache go on in time, and name what it was opened from.
+func (p *persistence) takeUp(c *Cache, res *loader.Result) {
+	if res.Record == nil {
+		return
+	}
+	c.opened = res.Record.Generation
+	c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
+	c.clock.notBefore(res.Clock)
+}
+
 // restore fills the cache and says where the dumper goes on.
-func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.Start {
+func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 	start := dump.Start{
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
-		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: opens,
+		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
 		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
 	}
 	if res.Record != nil {
-		c.opened = res.Record.Generation
-		c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
-		c.clock.notBefore(res.Clock)
 		for i := range res.Shards {
 			start.Count += len(res.Shards[i].Segments)
 		}
@@ -181,11 +211,17 @@ func (p *persistence) restore(c *Cache, res *loader.Result, opens uint64) dump.S
 	return start
 }
 
-func newGeometry(o *Options, g geometry) pagefile.Geometry {
-	return pagefile.Geometry{
+// newGeometry is that of a directory that begins, or begins again: then it stays
+// the directory that it was, so that its weak ring is known as its own.
+func newGeometry(o *Options, g geometry, res *loader.Result) pagefile.Geometry {
+	geo := pagefile.Geometry{
 		Shards: g.shards, SegmentSize: g.segmentSize, BaseBuckets: g.baseBuckets,
 		Seed: o.seed(), DirID: randomWord(),
 	}
+	if res != nil && len(res.Retained) > 0 {
+		geo.DirID = res.Retained[len(res.Retained)-1].Geometry.DirID
+	}
+	return geo
 }
 
 // config translates Options for the dumper.
@@ -196,7 +232,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}
@@ -210,20 +246,14 @@ func (p *persistence) config(c *Cache) dump.Config {
 	return cfg
 }
 
+// linkArena is memory for a long link.
+func linkArena(n int) (b []byte, free func()) {
+	a, err := newArena(n, hugePages)
+	if err != nil {
+		return nil, nil
+	}
+	return a.bytes(0, n), a.release
+}
+
 // weakRing is the size of the weak ring: room for some seconds of writes.
 func weakRing(maxBytes int64) int64 { return min(max(maxBytes/4, 1<<20), 256<<20) }
-
-// diskLimit is what the files take at most: pages three times over (the newest
-// generation, the one before and the one being written may share nothing), the
-// images with their ghosts and the newest blobs of what is kept, of one being written, of one being
-// checked and of the last that was proved, the blobs of the oldest since its
-// image, the ring and the records.
-func diskLimit(o *Options, g geometry, frames int, index int64) int64 {
-	image := index*3/2 + int64(frames)*int64(g.segmentSize)/512 + 1<<20
-	blob := max(o.MaxBytes/8, 1<<20) + int64(g.shards)*fileQueues*pageSize + 2<<20
-	disk := int64(3*frames+64)*int64(g.segmentSize) + 2*image + int64(o.Durability.Keep+3)*(image+blob) + 2<<20
-	if o.Durability.Weak > 0 {
-		disk += weakRing(o.MaxBytes)
-	}
-	return disk
-}

@@ -14,7 +14,8 @@ type Options struct {
 	// MaxBytes bounds keys, values and record headers together, in bytes; 1 MiB
 	// to 1 TiB. The page files are larger by the spare and retained segments;
 	// their space is allocated, not sparse. Default 256 MiB. It may change
-	// between runs. See Footprint.
+	// between runs: Open gives a directory whose shape does not suit it any more
+	// another, and keeps what fits. See Footprint.
 	MaxBytes int64
 	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
 	// most. Default the smaller of 64 MiB and MaxBytes/8. Segments set a bound too:
@@ -22,8 +23,8 @@ type Options struct {
 	// has half of one at most. In the smallest an entry has to 8 MiB.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
-	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. A
-	// directory keeps its number.
+	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. Another
+	// number than the directory's has Open convert it, which takes time.
 	Shards int
 
 	// Schema names the meaning of stored values, for example a build ID or
@@ -225,6 +226,12 @@ func (o *Options) shape() geometry {
 			shards /= 2
 		}
 	}
+	return o.shapeWith(shards)
+}
+
+// shapeWith gives the geometry for so many shards, or more where these would be
+// too large.
+func (o *Options) shapeWith(shards int) geometry {
 	for shards < maxShards && o.MaxBytes/int64(shards) > maxShardBytes {
 		shards *= 2
 	}
@@ -252,30 +259,6 @@ func (o *Options) entryLimit(g geometry) int {
 		limit = int(min(64<<20, o.MaxBytes/8))
 	}
 	return min(limit, g.segmentSize/4/8*g.segmentSize)
-}
-
-// Footprint says what a configuration costs at most: resident memory and disk,
-// in bytes, in a new directory; an older one keeps its shape. Memory is the
-// frames, which are some more than MaxBytes, the index and the ghosts of what was
-// evicted, both at their largest, the journals and the tables; the page cache's
-// copy of the files comes on top while the kernel likes. Disk is
-// the page file at its limit, images and blobs, the weak ring and the records;
-// what another Schema or damage left stays beside it for two generations more.
-// It reports 0, 0 for options that Open refuses.
-func (o *Options) Footprint() (memory, disk int64) {
-	d, err := o.withDefaults()
-	if err != nil {
-		return 0, 0
-	}
-	g := d.shape()
-	frames := int64(framesFor(d.MaxBytes, g))
-	index := int64(g.shards) * int64(g.baseBuckets) * maxGrowth * bucketSize
-	rings := int64(g.shards) * queues * int64(ringSize(int(frames), g)) * segmentBytes
-	journals := 2*max(d.MaxBytes/8, 1<<20) + int64(g.shards)*leastJournal*journalEntry
-	ghosts := index * 3 / 2 // a word of 4 bytes a slot, twice, and the tables before
-	memory = frames*int64(g.segmentSize) + index + ghosts + rings + frames*64 + journals
-	disk = diskLimit(&d, g, int(frames), index)
-	return memory, disk
 }
 
 // ringSize is the number of segments a queue can have: a shard may grow to four

@@ -30,8 +30,10 @@ type persistence struct {
 	loadErr error
 	stale   error // every copy of the newest record was lost, or it was refused
 	trial   *trial
-	start   dump.Start        // of dumper
-	geo     pagefile.Geometry // of the directory
+
+	reshaped bool              // what was loaded has been converted
+	start    dump.Start        // of dumper
+	geo      pagefile.Geometry // of the directory
 
 	answered bool // the disk did, when the lock was asked for
 
@@ -90,15 +92,23 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 }
 
 // settle waits until the files say what must not be forgotten if the process is
-// killed right after Open: that it went back, and that it runs. If they cannot say
-// so it goes on, as for any generation that fails.
+// killed right after Open: that it went back, and that it runs. In another shape
+// that takes a generation. If they cannot say so it goes on, as for any generation
+// that fails.
 func (p *persistence) settle(ctx context.Context, o *Options) {
-	if !p.rolledBack() && o.Recovery.Unclean != UncleanDiscard {
+	back := p.rolledBack() || p.reshaped && len(p.trial.refused) > 0
+	if !back && o.Recovery.Unclean != UncleanDiscard {
 		return
 	}
 	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
 	defer cancel()
-	if err := p.dumper.Begin(limit); err != nil {
+	err := error(nil)
+	if p.reshaped {
+		_, err = p.dumper.Flush(limit)
+	} else {
+		err = p.dumper.Begin(limit)
+	}
+	if err != nil {
 		p.notices.say(slog.LevelWarn, "a kill now would bring back what was there before Open", "not_begun", "err", err)
 	}
 }

@@ -34,7 +34,7 @@ type RecoveryReport struct {
 	MayBeStale    bool // an older generation had to be used
 	Entries       int  // of the generation
 	Bytes         int64
-	Dropped       int           // entries that could not be proved, so far
+	Dropped       int           // entries that could not be proved, or found no room, so far
 	Pages         int           // of the generation
 	PagesVerified int           // so far
 	PagesDropped  int           // pages, index blocks and checksums that failed, so far
@@ -126,7 +126,7 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 		r.Entries += int(res.Shards[i].State.Entries)
 		r.Bytes += int64(res.Shards[i].State.Live)
 		for k := range res.Shards[i].Segments {
-			fill := min(int(res.Shards[i].Segments[k].Fill), c.segmentSize/unitSize)
+			fill := min(int(res.Shards[i].Segments[k].Fill), res.Record.Geometry.SegmentSize/unitSize)
 			r.Pages += (fill*unitSize + pageSize - 1) / pageSize
 		}
 	}

@@ -107,7 +107,7 @@ func TestEagerVerifyEndsWithItsContext(t *testing.T) {
 }
 
 // wantOnlyLock wants nothing written since but to the lock file.
-func wantOnlyLock(t *testing.T, fs *crashfs.FS, since int) {
+func wantOnlyLock(t testing.TB, fs *crashfs.FS, since int) {
 	t.Helper()
 	for _, op := range fs.Log()[since:] {
 		if !strings.HasSuffix(op.Path, "/LOCK") {

@@ -146,7 +146,7 @@ func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 	}
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
-		if e.body, ok = c.fillLarge(value, own); !ok {
+		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
 			return e, false
 		}
 		flags |= flagLarge

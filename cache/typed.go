@@ -19,8 +19,9 @@ import (
 //	value: length, name of the value codec, value
 //
 // So the keys of two namespaces never meet, and no build takes another's bytes for
-// its own. Keys given to the Cache directly lie beside them: one that begins like
-// this is taken for a view's.
+// its own. OnEvict, and All of the Cache, show keys and values in this form. Keys
+// given to the Cache directly lie beside them: one that begins like this is taken
+// for a view's.
 type Typed[K comparable, V any] struct {
 	c           *Cache
 	keys        Codec[K]

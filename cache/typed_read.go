@@ -66,8 +66,9 @@ func (t *Typed[K, V]) read(key K, stored []byte) (v V, migrated, ok bool) {
 	return v, true, ok
 }
 
-// keep stores a migrated value in the place of the old one, with its times. One
-// that cannot be stored is migrated again the next time.
+// keep stores a migrated value in the place of the old one, with its times, and
+// leaves its stored form in b. One that cannot be stored is migrated again the next
+// time.
 func (t *Typed[K, V]) keep(b *typedBuffer, v V, r *reading) {
 	if t.encodeValue(b, v) != nil || t.c.check(b.key, b.value) != nil {
 		return
@@ -79,8 +80,12 @@ func (t *Typed[K, V]) keep(b *typedBuffer, v V, r *reading) {
 	t.c.tellLeavers()
 }
 
-// dropUndecoded removes an entry that a view cannot read.
+// dropUndecoded removes an entry that a view cannot read, unless nothing may be
+// written.
 func (c *Cache) dropUndecoded(key []byte, r *reading) {
+	if c.refuses() != nil {
+		return
+	}
 	if o, _ := c.removeIf(key, r.guard, CauseDeleted); o == hit {
 		c.undecoded.Add(1)
 	}
@@ -100,9 +105,11 @@ func (t *Typed[K, V]) current(b *typedBuffer, key K, past int64) (r reading, ok 
 	if _, ok = t.resolve(b, key, r); !ok {
 		return r, false
 	}
-	r = s.look(b.value[:0], b.key, hash, nil, past)
-	b.value = r.value
-	return r, r.found && bytes.HasPrefix(r.value, t.valuePrefix)
+	if now := s.look(nil, b.key, hash, nil, past); now.found && bytes.HasPrefix(now.value, t.valuePrefix) {
+		return now, true
+	}
+	r.value = b.value // what could not be stored
+	return r, bytes.HasPrefix(r.value, t.valuePrefix)
 }
 
 // View decodes nothing: fn sees what the value codec stored, as in Cache.View.

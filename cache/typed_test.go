@@ -199,6 +199,38 @@ func TestADeployIsWarm(t *testing.T) {
 	mustClose(t, c)
 }
 
+// TestAReaderMigratesAndKeepsNothing: a cache that is read-only gives out what
+// Migrate makes, each time anew, and drops nothing.
+func TestAReaderMigratesAndKeepsNothing(t *testing.T) {
+	dir, o := t.TempDir(), stepOptions(1<<20)
+	c := open(t, dir, o)
+	must(t, ofUsers(t, c, userV1, nil).Set(1, v1{"Ada L"}))
+	must(t, ofUsers(t, c, userV1, nil).Set(2, v1{"nospace"}))
+	mustClose(t, c)
+	ro := *o
+	ro.ReadOnly = true
+	c = open(t, dir, &ro)
+	v := ofUsers(t, c, userV2, migrateUser)
+	wantTyped(t, v, 1, v2{"Ada", "L"})
+	wantMiss(t, v, 2)
+	shown := v.View(1, func(raw []byte) error {
+		if got, err := userV2.Decode(raw); err != nil || got != (v2{"Ada", "L"}) {
+			t.Errorf("View shows %q", raw)
+		}
+		return nil
+	})
+	if shown != nil || !v.Has(1) || !slices.Equal(slices.Collect(v.Keys()), []int{1}) {
+		t.Errorf("View gives %v, Has %v, Keys %v", shown, v.Has(1), slices.Collect(v.Keys()))
+	}
+	if err := v.Clear(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("Clear: %v, want ErrReadOnly", err)
+	}
+	if st := c.Stats(); c.Len() != 2 || st.Undecoded != 0 || st.Deletes != 0 {
+		t.Errorf("%d entries of 2 are there, %d were dropped", c.Len(), st.Undecoded)
+	}
+	mustClose(t, c)
+}
+
 // TestEveryMethodMigrates.
 func TestEveryMethodMigrates(t *testing.T) {
 	want := v2{"Ada", "L"}

@@ -3,7 +3,7 @@ package cache
 import "time"
 
 // Set stores v under key with the view's time to live. An error (of a codec,
-// ErrKeySize, ErrTooLarge, ErrClosed) leaves what was stored as it was. Keys and
+// ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. Keys and
 // values count with the names that lie before them; see Typed.
 func (t *Typed[K, V]) Set(key K, v V) error { return t.SetEntry(key, v, EntryOptions{}) }
 
@@ -123,6 +123,9 @@ func (t *Typed[K, V]) compute(b *typedBuffer, key K, fn func(old V, found bool) 
 // step: what is written meanwhile may stay or go, and after a crash a part may be
 // back. Loads that run are overtaken.
 func (t *Typed[K, V]) Clear() error {
+	if err := t.c.refuses(); err != nil {
+		return err
+	}
 	for _, s := range t.c.shards {
 		s.overtakeAll(t.namespace)
 	}
@@ -130,8 +133,5 @@ func (t *Typed[K, V]) Clear() error {
 		t.c.Delete(stored)
 		return true
 	})
-	if t.c.closed.Load() {
-		return ErrClosed
-	}
-	return nil
+	return t.c.refuses()
 }

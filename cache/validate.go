@@ -77,7 +77,7 @@ func (p *persistence) try(ctx context.Context, o *Options, t *trial) (*Cache, er
 		return nil, nil
 	}
 	p.trial = t
-	c, err := p.build(o, res, loadErr)
+	c, err := p.build(ctx, limit, o, res, loadErr)
 	if err != nil {
 		return nil, err
 	}

@@ -152,3 +152,20 @@ func ownerOf(t *testing.T, name string) uint64 {
 	}
 	return h.Geometry.DirID
 }
+
+// TestRingOfAnotherSchemaGoes from a folder of its own too.
+func TestRingOfAnotherSchemaGoes(t *testing.T) {
+	o := stepOptions(1 << 20)
+	o.Durability.WeakDir = t.TempDir()
+	dir := warmDir(t, o, 100)
+	o.Schema = "another"
+	c := open(t, dir, o)
+	for i := range 3 {
+		mustSet(t, c, testKey(i), testValue(i, 100))
+		mustFlush(t, c)
+	}
+	if list := rings(t, o.Durability.WeakDir); len(list) != 1 {
+		t.Errorf("rings %v", list)
+	}
+	mustClose(t, c)
+}

@@ -38,7 +38,9 @@ type chain struct {
 	builder pagefile.BlobBuilder
 	section pagefile.Section
 	arena   []byte
-	stopped func() error // says when nothing is to be written any more
+	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
+	free    func()                              // gives the arena back; nil: it is kept
+	stopped func() error                        // says when nothing is to be written any more
 }
 
 // add writes a cut as a link. A chain that is down begins anew with an anchor,
@@ -72,6 +74,7 @@ func (ch *chain) follow(c *Cut) error {
 		}
 	}
 	ch.builder.Reset(ch.header(c, ch.pos.Hash))
+	defer ch.leaveRoom()
 	if err := ch.collect(c); err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func (ch *chain) collect(c *Cut) error {
 }
 
 // arenaKept bounds the arena between links.
-const arenaKept = 4 << 20
+const arenaKept = 1 << 20
 
 // makeRoom sizes the arena for all bytes of the link. What cannot fit the ring
 // is not collected.
@@ -196,11 +199,27 @@ func (ch *chain) makeRoom(c *Cut) error {
 	if n+journals > uint64(ch.ring.size) {
 		return errRingFull
 	}
-	if cap(ch.arena) > arenaKept && n < arenaKept {
-		ch.arena = nil
+	if n > arenaKept && ch.memory != nil {
+		if ch.arena, ch.free = ch.memory(int(n)); ch.free != nil {
+			ch.arena = ch.arena[:0]
+			return nil
+		}
 	}
 	ch.arena = slices.Grow(ch.arena[:0], int(n))
 	return nil
+}
+
+// leaveRoom gives a large arena back: after a time in which the disk was slow a
+// link can be as long as the ring, and on the heap that much would stay for
+// minutes. Builder and section refer to it until the next link, and nobody looks.
+func (ch *chain) leaveRoom() {
+	switch {
+	case ch.free != nil:
+		ch.free()
+		ch.arena, ch.free = nil, nil
+	case cap(ch.arena) > arenaKept:
+		ch.arena = nil
+	}
 }
 
 // collectQueue adds what was appended to a queue since the cut before. What was

@@ -48,6 +48,10 @@ type Config struct {
 	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
+	// Memory gives n bytes for one link, and a function that takes them back; nil
+	// and nil: there are none. Default: the heap, as for short links.
+	Memory func(n int) (b []byte, free func())
+
 	Now   func() time.Time // default time.Now
 	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }

@@ -125,10 +125,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	}
 	d.stats.OnDisk = d.onDisk()
 	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
-		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads}
-	if named := start.Named; named != nil {
-		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }
-	}
+		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads, memory: cfg.Memory}
 	if start.Record != nil {
 		d.restore(&start)
 	}
@@ -235,6 +232,7 @@ func (h *home) commit(generation uint64) {
 		})
 		h.died[shard] = h.died[shard][:0]
 	}
+	h.past = append(h.past, h.places.leaving...)
 	h.places.commit(generation)
 }
 
@@ -243,6 +241,7 @@ func (h *home) commit(generation uint64) {
 // twice and nobody reads them. // I11
 func (d *Dumper) retire() error {
 	d.history.unpin(d.held)
+	d.home.forget()
 	d.home.places.release(d.history.oldest())
 	keep := map[fileKey]bool{
 		{pagefile.KindPages, d.home.id}:  true,

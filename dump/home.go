@@ -26,10 +26,14 @@ type home struct {
 	size    int64       // allocated
 	grown   bool        // since the last good sync: a record counts its places
 	written []dirty.Run // since the last good sync of file
+	past    []uint32    // places whose segments have ended; the kernel may have them cached
 
 	oldImage *pagefile.ImageReader // has the checksums of rows with an entry; may be nil
 	fetched  []uint64              // scratch
 
+	// block is what one write stays within: the kernel caches what is written at
+	// once as one piece, and can only drop it as one.
+	block int64
 	buf   []byte // pages to be written at bufAt
 	bufAt int64
 	limit *limiter
@@ -56,8 +60,11 @@ func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
 		fetched: make([]uint64, cfg.Geometry.PagesPerSegment()),
 		limit:   limit,
 		stop:    stop,
+		block:   max(int64(cfg.Geometry.SegmentSize), leastBlock),
 	}
 }
+
+const leastBlock = 64 << 10
 
 // restore takes over what was recovered. A place that two segments claim, or
 // that the file does not have, is damage: the later segment takes another.
@@ -179,6 +186,19 @@ func (h *home) advance(shard int, q uint8, seq, from, tail uint64) {
 	before := int((max(from, start) - start) / unitsPerPage)
 	tails := [fileQueues]uint64{tail, tail}
 	h.set.Add(r.number, h.fullPages(r, tails)&^firstPages(before))
+}
+
+// forget drops what the kernel has cached of places whose segments have ended:
+// memory has what is live, so nobody reads them but who opens an older generation.
+// It is called before one of them can be written again. Places lie a page behind
+// the blocks that are written at once, so it is their blocks that are dropped, with
+// the last page of the place before, and not their own last page.
+func (h *home) forget() {
+	size := int64(h.cfg.Geometry.SegmentSize)
+	for _, place := range h.past {
+		pagefile.Forget(h.file, int64(place)*size, size)
+	}
+	h.past = h.past[:0]
 }
 
 // forgive takes back that pages were left out of segments that have ended: no

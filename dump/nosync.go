@@ -26,3 +26,7 @@ func (u unsynced) SyncDir(string) error { return nil }
 
 // Sync does nothing.
 func (u unsyncedFile) Sync() error { return nil }
+
+// Reserve and Forget are the file's.
+func (u unsyncedFile) Reserve(off, n int64) error { return pagefile.Reserve(u.File, off, n) }
+func (u unsyncedFile) Forget(off, n int64)        { pagefile.Forget(u.File, off, n) }

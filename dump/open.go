@@ -127,6 +127,7 @@ func (d *Dumper) openPageFile() error {
 		file, size, err := d.files.open(fileKey{pagefile.KindPages, h.id})
 		if err == nil {
 			h.file, h.size = file, size
+			h.reserve()
 			return h.allocate(d.cfg.Geometry.PlaceOffset(h.places.total))
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, pagefile.ErrCorrupt) {
@@ -140,7 +141,19 @@ func (d *Dumper) openPageFile() error {
 		return err
 	}
 	h.moveTo(file, key.id)
+	h.reserve()
 	return nil
+}
+
+// reserve sets aside all the space that the page file may ever take, where that
+// costs nothing: the disk cannot become full for it later, and what a cache takes
+// of the disk does not depend on how fast it is written. Elsewhere the file grows
+// as places are needed.
+func (h *home) reserve() {
+	size := h.cfg.Geometry.PlaceOffset(h.places.limit)
+	if size > h.size && pagefile.Reserve(h.file, h.size, size-h.size) == nil {
+		h.size, h.grown = size, true
+	}
 }
 
 // moveTo begins with an empty page file: everything is to go there.

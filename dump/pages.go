@@ -109,11 +109,15 @@ func (h *home) flush() error {
 		return err
 	}
 	h.limit.wait(len(h.buf))
-	_, err := h.file.WriteAt(h.buf, h.bufAt)
 	h.bytes += int64(len(h.buf))
+	b, at := h.buf, h.bufAt
 	h.buf = h.buf[:0]
-	if err != nil {
-		return fmt.Errorf("write pages: %w", err)
+	for len(b) > 0 {
+		n := min(len(b), int(h.block-at%h.block))
+		if _, err := h.file.WriteAt(b[:n], at); err != nil {
+			return fmt.Errorf("write pages: %w", err)
+		}
+		b, at = b[n:], at+int64(n)
 	}
 	return nil
 }
@@ -131,6 +135,8 @@ func (h *home) sync() error {
 		h.arrive(run)
 	}
 	h.written, h.grown = h.written[:0], false
+	h.past = append(h.past, h.places.tainted...)
+	h.forget()
 	h.places.synced()
 	return nil
 }

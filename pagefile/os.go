@@ -143,12 +143,17 @@ func (f *osFile) Allocate(off, n int64) error {
 	if err == nil {
 		return nil
 	}
-	// Give back what was reserved: on a full disk it is wanted elsewhere.
-	if size, sizeErr := f.Size(); sizeErr == nil && size > old {
-		f.f.Truncate(old)
-	}
+	f.giveBack(old)
 	op := fmt.Sprintf("allocate %s of %s", sizeText(n), f.Name())
 	return wrapSpace(op, n, fmt.Errorf("%s: %w", op, err))
+}
+
+// giveBack ends the file where it ended: on a full disk what was reserved is
+// wanted elsewhere.
+func (f *osFile) giveBack(old int64) {
+	if size, err := f.Size(); err == nil && size > old {
+		f.f.Truncate(old)
+	}
 }
 
 func (f *osFile) Sync() error {

@@ -1,0 +1,34 @@
+package pagefile
+
+import "errors"
+
+// A Reserver is a File on a file system that sets space aside without writing
+// it.
+type Reserver interface {
+	// Reserve is Allocate, but fails where that would take writing, or memory,
+	// as on a tmpfs: with errors.ErrUnsupported.
+	Reserve(off, n int64) error
+}
+
+// A Forgetter is a File whose pages the kernel keeps in memory until it is told
+// that nobody will read them.
+type Forgetter interface {
+	// Forget drops what is cached of n bytes at off, but for what is not on the
+	// disk yet.
+	Forget(off, n int64)
+}
+
+// Reserve reserves space for n bytes of f at off where that costs nothing.
+func Reserve(f File, off, n int64) error {
+	if r, ok := f.(Reserver); ok {
+		return r.Reserve(off, n)
+	}
+	return errors.ErrUnsupported
+}
+
+// Forget says that n bytes of f at off will not be read soon.
+func Forget(f File, off, n int64) {
+	if r, ok := f.(Forgetter); ok {
+		r.Forget(off, n)
+	}
+}

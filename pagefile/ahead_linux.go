@@ -1,0 +1,31 @@
+package pagefile
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+func (f *osFile) Reserve(off, n int64) error {
+	var st unix.Statfs_t
+	if err := control(f.f, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return fmt.Errorf("reserve %s: %w", f.Name(), err)
+	}
+	if st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC {
+		return fmt.Errorf("reserve %s: %w", f.Name(), errors.ErrUnsupported)
+	}
+	old, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if err = reserve(f.f, off, n); err == nil {
+		return nil
+	}
+	f.giveBack(old)
+	return fmt.Errorf("reserve %s of %s: %w", sizeText(n), f.Name(), err)
+}
+
+func (f *osFile) Forget(off, n int64) {
+	_ = control(f.f, func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
+}
