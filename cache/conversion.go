@@ -112,7 +112,8 @@ func (v *conversion) run() {
 }
 
 // shares divides the frames among parts: two for each queue of a shard, the rest
-// by what they held. Under half of MaxBytes each can keep all.
+// by what they held. Under half of MaxBytes each can keep all. Ghosts are not taken
+// along: they are a hint.
 func (v *conversion) shares(parts int) []int {
 	live := make([]float64, parts)
 	sum := 1.0
@@ -122,7 +123,7 @@ func (v *conversion) shares(parts int) []int {
 		sum += n
 	}
 	least := fileQueues * len(v.c.shards) / parts
-	rest := v.c.frames.count - v.c.reserve - least*parts
+	rest := v.c.most / int64(v.c.segmentSize) // what is more would be evicted at once
 	shares := make([]int, parts)
 	for i := range shares {
 		shares[i] = least + int(float64(rest)*(live[i]/sum))

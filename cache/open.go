@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -71,7 +72,7 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 }
 
 func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
-	return fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, ctx.Err())
+	return fmt.Errorf("load %s: no answer from the disk within %v: %w", p.dir, o.Recovery.Timeout, cmp.Or(ctx.Err(), context.DeadlineExceeded))
 }
 
 // loaderOptions translates Options for the loader. Who asks for a generation by
@@ -120,6 +121,9 @@ func (p *persistence) build(opening, ctx context.Context, o *Options, res *loade
 	switch {
 	case have.shards*have.baseBuckets > baseMax, o.readOnly() && !fits:
 		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
+		if o.Recovery.Generation != 0 {
+			return nil, loadErr // whoever asks for a generation wants no other
+		}
 		p.cold(res)
 		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
 	case want == have, o.readOnly(), fits && len(p.trial.refused) > 0:
@@ -232,7 +236,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Now: o.Clock,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Wall: o.Clock,
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}

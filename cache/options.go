@@ -95,7 +95,10 @@ type Recovery struct {
 	// Positional reads the files with positional reads instead of mapping them,
 	// as happens by itself on a network file system and where mapping fails.
 	Positional bool
-	Unclean    UncleanPolicy // what to do after a run that did not end with Close; set it in every run
+	// Unclean says what to do after a run that did not end with Close, as one that
+	// still runs has not. Set it in every run: those with UncleanDiscard say on file
+	// that they began, before Open returns.
+	Unclean UncleanPolicy
 	// MaxAge ignores a generation whose time, by the wall clock, is longer ago, or
 	// ahead by more than that or a minute: then its age cannot be told. It counts from
 	// Close, or from the newest write on file. 0: any age.

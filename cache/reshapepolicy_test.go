@@ -83,3 +83,25 @@ func TestAConversionIsNotACleanEnd(t *testing.T) {
 	}
 	drop(c)
 }
+
+// TestAReaderOfTheFormerShapeHoldsNoPlace: its generation lies in a page file that
+// nobody writes to any more, so the new one turns over as if it were not there.
+func TestAReaderOfTheFormerShapeHoldsNoPlace(t *testing.T) {
+	o := stepOptions(1 << 20)
+	o.Shards = 1
+	dir := warmDir(t, o, 500)
+	read := *o
+	read.ReadOnly = true
+	reader := open(t, dir, &read)
+	o = sizing{4 << 20, 2}.of(o)
+	c := open(t, dir, o)
+	for i := range 12 << 10 {
+		mustSet(t, c, testKey(i), testValue(i, 2000))
+		if i%512 == 0 {
+			mustFlush(t, c)
+		}
+	}
+	wantFilled(t, reader, 500)
+	mustClose(t, reader)
+	mustClose(t, c)
+}

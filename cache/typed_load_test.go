@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -202,17 +203,11 @@ func manyOf(value string) func(context.Context, []int) (map[int]string, error) {
 // TestLoadPerKeyRunsSixteen at a time, and each key has a fate of its own.
 func TestLoadPerKeyRunsSixteen(t *testing.T) {
 	c := openMemory(t, testOptions(1<<20))
-	var now, most atomic.Int64
+	var begun atomic.Int64
 	down := errors.New("down")
 	full := make(chan struct{})
 	v := rows(t, c, &TypedOptions[int, string]{Load: func(_ context.Context, key int) (string, error) {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-		}
-		if n == bulkLanes {
-			close(full)
-		}
+		begun.Add(1)
 		<-full
 		switch {
 		case key == 50:
@@ -226,12 +221,21 @@ func TestLoadPerKeyRunsSixteen(t *testing.T) {
 	for i := range 100 {
 		keys = append(keys, i)
 	}
+	var most int64
+	go func() {
+		defer close(full)
+		soon(t, "as many as may have begun", func() bool { return begun.Load() >= bulkLanes })
+		for range 1000 {
+			runtime.Gosched() // no one more does
+		}
+		most = begun.Load()
+	}()
 	got, err := v.GetOrLoadMany(context.Background(), keys, nil)
 	if !errors.Is(err, down) || len(got) != 100-15-1 || got[51] != "51" {
 		t.Errorf("%d values, %v", len(got), err)
 	}
-	if n := most.Load(); n != bulkLanes {
-		t.Errorf("%d loads at a time, want %d", n, bulkLanes)
+	if most != bulkLanes {
+		t.Errorf("%d loads at a time, want %d", most, bulkLanes)
 	}
 	wantMiss(t, v, 50)
 	wantTyped(t, v, 51, "51")
@@ -443,7 +447,8 @@ func TestDueKeysAreRenewedTogether(t *testing.T) {
 	db := &table{has: map[int]string{1: "one", 2: "two", 3: "three"}}
 	v := rows(t, c, &TypedOptions[int, string]{LoadMany: db.many})
 	each := rows(t, c, &TypedOptions[int, string]{Load: db.one})
-	for _, v := range []*Typed[int, string]{v, each} {
+	for i, v := range []*Typed[int, string]{v, each} {
+		before := c.Stats().Loads
 		must(t, v.SetMany(map[int]string{1: "old", 2: "old", 4: "old"}))
 		k.pass(2 * time.Minute)
 		must(t, v.Set(5, "young"))
@@ -452,6 +457,9 @@ func TestDueKeysAreRenewedTogether(t *testing.T) {
 		wantTyped(t, v, 1, "one")
 		wantTyped(t, v, 2, "two")
 		wantMiss(t, v, 4) // it exists no more
+		if n, want := c.Stats().Loads-before, []uint64{2, 4}[i]; n != want {
+			t.Errorf("%d loads, want %d", n, want) // each key of the second lands by itself
+		}
 		v.Delete(3)
 	}
 	var calls []string
@@ -567,4 +575,28 @@ func TestEntriesOfLoadsHaveTheirTTL(t *testing.T) {
 			t.Errorf("%d entries that files may hold", s.fileEntries)
 		}
 	}
+}
+
+// TestReadOnlyViewsLoad, and store nothing of it.
+func TestReadOnlyViewsLoad(t *testing.T) {
+	o, k := freshOptions(Freshness{RefreshAfter: time.Second, Jitter: -1})
+	c := openMemory(t, o)
+	v := rows(t, c, &TypedOptions[int, string]{LoadMany: manyOf("new")})
+	must(t, v.Set(1, "old"))
+	k.pass(time.Minute)
+	c.mode.Store(modeRead)
+	wantMany(t, v, []int{1, 2}, map[int]string{1: "old", 2: "new"})
+	for _, load := range []func() (string, error){
+		func() (string, error) { return v.GetOrLoad(context.Background(), 2, nil) },
+		func() (string, error) { return v.Refresh(context.Background(), 1) },
+	} {
+		if got, err := load(); got != "new" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if st := c.Stats(); st.Loads != 3 || st.Entries != 1 {
+		t.Errorf("%d loads, %d entries, want 3 and 1", st.Loads, st.Entries)
+	}
+	c.mode.Store(modeWrite)
+	wantTyped(t, v, 1, "old")
 }

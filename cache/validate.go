@@ -59,7 +59,7 @@ func (p *persistence) open(ctx context.Context, o *Options) (*Cache, error) {
 // try takes up what the trial says; nil and no error if something older has to
 // be tried.
 func (p *persistence) try(ctx context.Context, o *Options, t *trial) (*Cache, error) {
-	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
+	limit, cancel := context.WithDeadline(ctx, p.began.Add(o.Recovery.Timeout))
 	defer cancel()
 	res, loadErr := p.load(limit, o, t)
 	p.result = res
@@ -93,12 +93,12 @@ func (c *Cache) admit(ctx context.Context, o *Options) (*Cache, error) {
 	p.prefetch(c)
 	if o.Recovery.Verify == VerifyEager {
 		if _, err := c.WaitVerified(ctx); err != nil {
-			c.discard()
+			c.discard(ctx)
 			return nil, fmt.Errorf("cache: open %s: verify: %w", p.dir, err)
 		}
 	}
 	if err := c.validate(o); err != nil {
-		c.discard()
+		c.discard(ctx)
 		if o.Recovery.Generation != 0 {
 			return nil, fmt.Errorf("cache: open %s: %w", p.dir, err)
 		}
@@ -145,8 +145,8 @@ func before(generation uint64, res *loader.Result) (list []uint64) {
 }
 
 // discard ends a cache that Open does not return. Nothing was written to it.
-func (c *Cache) discard() {
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.CloseTimeout)
+func (c *Cache) discard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.CloseTimeout)
 	defer cancel()
 	c.closed.Store(true)
 	c.loads.close()
@@ -166,6 +166,6 @@ func (p *persistence) again(o *Options) *persistence {
 		_ = p.result.Close()
 	}
 	next := newPersistence(p.dir, o)
-	next.lock, next.network, next.answered, next.began = p.lock, p.network, p.answered, p.began
+	next.lock, next.network, next.answered, next.began = p.lock, p.network, p.answered, time.Now()
 	return next
 }

@@ -53,6 +53,7 @@ type Config struct {
 	Memory func(n int) (b []byte, free func())
 
 	Now   func() time.Time // default time.Now
+	Wall  func() time.Time // what records tell; default Now
 	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }
 
@@ -78,6 +79,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Wall == nil {
+		c.Wall = c.Now
 	}
 	return c
 }

@@ -193,7 +193,7 @@ func (d *Dumper) newestNumber() uint64 {
 // too long ago to say so.
 func (d *Dumper) affirm(o order) (uint64, error) {
 	r := d.base.record
-	aged := o.clean && d.cfg.MaxAge > 0 && d.cfg.Now().Sub(time.Unix(0, r.Wall)) > d.cfg.MaxAge/agedPart
+	aged := o.clean && d.cfg.MaxAge > 0 && d.cfg.Wall().Sub(time.Unix(0, r.Wall)) > d.cfg.MaxAge/agedPart
 	if d.base.mirrored && (r.Clean || !o.clean) && !aged {
 		return r.Generation, nil
 	}

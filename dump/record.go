@@ -59,7 +59,7 @@ func (g *generation) newRecord() *pagefile.Record {
 		Weak:       g.weak,
 		Stores:     g.stock.stores(),
 		Clock:      g.cut.Clock,
-		Wall:       d.cfg.Now().UnixNano(),
+		Wall:       d.cfg.Wall().UnixNano(),
 		BootID:     BootID(d.cfg.FS.BootID()),
 		Clean:      g.clean,
 		Schema:     d.cfg.Schema,
@@ -118,7 +118,7 @@ func (d *Dumper) restate(clean bool, keep int) error {
 	g.record = d.renumbered(old, g.number, keep)
 	g.record.Clean = clean
 	if clean && !d.mend {
-		g.record.Wall = g.started.UnixNano() // Close: the state was still the same
+		g.record.Wall = d.cfg.Wall().UnixNano() // Close: the state was still the same
 	}
 	g.weak = g.record.Weak
 	g.ring, g.ringEnd = d.baseRing, d.baseRingEnd
