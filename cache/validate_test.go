@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,28 +239,29 @@ func TestUnclean(t *testing.T) {
 
 // TestMaxAge: by the wall clock, which may be set; Close counts as use.
 func TestMaxAge(t *testing.T) {
-	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	var now atomic.Int64 // ns
+	now.Store(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
 	fsys := crashfs.New()
 	o := quietOptions(fsys, 1)
-	o.Clock = func() time.Time { return now }
+	o.Clock = func() time.Time { return time.Unix(0, now.Load()) }
 	o.Recovery.MaxAge = time.Hour
 	c := openOn(t, o)
 	rewrite(t, c, 1)
 	mustFlush(t, c)
 	for range 3 {
-		now = now.Add(50 * time.Minute)
+		now.Add(int64(50 * time.Minute))
 		mustClose(t, c)
-		now = now.Add(50 * time.Minute)
+		now.Add(int64(50 * time.Minute))
 		if c = openOn(t, o); c.Recovery().Outcome != OutcomeWarm {
 			t.Fatalf("closed 50 minutes ago: %+v", c.Recovery())
 		}
 	}
 	mustClose(t, c)
-	at := now
+	at := now.Load()
 	for age, cold := range map[time.Duration]bool{
-		time.Hour: false, time.Hour + 1: true, -time.Minute: false, -time.Hour: true, 1e6 * time.Hour: true,
+		time.Hour: false, time.Hour + 1: true, -time.Minute: false, -time.Hour: true, 1e5 * time.Hour: true,
 	} {
-		now = at.Add(age)
+		now.Store(at + int64(age))
 		p := o.hooks
 		o.hooks.fs = fsys.Clone()
 		c = openOn(t, o)
