@@ -92,9 +92,9 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 }
 
 // settle waits until the files say what must not be forgotten if the process is
-// killed right after Open: that it went back, and that it runs. In another shape
-// that takes a generation. If they cannot say so it goes on, as for any generation
-// that fails.
+// killed right after Open: that it went back, and that it runs. In another shape,
+// or cold, that takes a generation: no record is there to be written again. If they
+// cannot say so it goes on, as for any generation that fails.
 func (p *persistence) settle(ctx context.Context, o *Options) {
 	back := p.rolledBack() || p.reshaped && len(p.trial.refused) > 0
 	if !back && o.Recovery.Unclean != UncleanDiscard {
@@ -103,7 +103,7 @@ func (p *persistence) settle(ctx context.Context, o *Options) {
 	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
 	defer cancel()
 	err := error(nil)
-	if p.reshaped {
+	if p.reshaped || p.overClean() {
 		_, err = p.dumper.Flush(limit)
 	} else {
 		err = p.dumper.Begin(limit)
@@ -111,6 +111,13 @@ func (p *persistence) settle(ctx context.Context, o *Options) {
 	if err != nil {
 		p.notices.say(slog.LevelWarn, "a kill now would bring back what was there before Open", "not_begun", "err", err)
 	}
+}
+
+// overClean reports a cold start over a generation that says that nothing follows.
+func (p *persistence) overClean() bool {
+	r := p.result
+	n := len(r.Retained)
+	return r.Record == nil && n > 0 && r.Retained[n-1].Clean
 }
 
 // rolledBack reports whether something older than the newest was taken up.
