@@ -147,11 +147,19 @@ func (d *Dumper) openPageFile() error {
 
 // reserve sets aside all the space that the page file may ever take, where that
 // costs nothing: the disk cannot become full for it later, and what a cache takes
-// of the disk does not depend on how fast it is written. Elsewhere the file grows
-// as places are needed.
+// of the disk does not depend on how fast it is written. Elsewhere, and where that
+// would leave too little for images, blobs and the ring, the file grows as places
+// are needed: a disk that what is written fits on must not be full for what is not.
 func (h *home) reserve() {
 	size := h.cfg.Geometry.PlaceOffset(h.places.limit)
-	if size > h.size && pagefile.Reserve(h.file, h.size, size-h.size) == nil {
+	if size <= h.size {
+		return
+	}
+	others := h.cfg.WeakBytes + size/8
+	if free, ok := h.cfg.FS.Free(h.cfg.Dir); ok && free < size-h.size+others {
+		return
+	}
+	if pagefile.Reserve(h.file, h.size, size-h.size) == nil {
 		h.size, h.grown = size, true
 	}
 }
