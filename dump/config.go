@@ -42,7 +42,8 @@ type Config struct {
 	// MaxAge is what the next process will accept, 0: any age. A record that tells
 	// how the cache was closed is not left with a time that is long past.
 	MaxAge time.Duration
-	// Obsolete are files in Dir that are removed once a generation is complete.
+	// Obsolete are files in Dir that are removed once a generation is complete. While
+	// one is there nobody would open that: until then Flush returns an error.
 	Obsolete []string
 
 	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s

@@ -254,7 +254,7 @@ func (d *Dumper) retire() error {
 	}
 	d.cutMu.Unlock()
 	d.files.retire(keep)
-	return nil
+	return d.files.removeObsolete()
 }
 
 // held asks whether somebody reads a generation. When nobody can tell, somebody

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -172,7 +171,6 @@ func (f *files) retire(keep map[fileKey]bool) {
 		f.cfg.FS.Remove(path)
 	}
 	f.astray = nil
-	f.removeObsolete()
 	for key := range f.known {
 		if keep[key] {
 			continue
@@ -186,17 +184,37 @@ func (f *files) retire(keep map[fileKey]bool) {
 	}
 }
 
-// removeObsolete removes what has no use any more; one that cannot be removed is
-// tried again with the next generation.
-func (f *files) removeObsolete() {
+// removeObsolete removes what has no use any more. What cannot be removed, or may
+// be back after a power cut, is tried again.
+func (f *files) removeObsolete() error {
 	if len(f.obsolete) == 0 {
-		return
+		return nil
 	}
-	f.obsolete = slices.DeleteFunc(f.obsolete, func(path string) bool {
+	for _, path := range f.obsolete {
 		err := f.cfg.FS.Remove(path)
-		return err == nil || errors.Is(err, fs.ErrNotExist)
-	})
-	f.cfg.FS.SyncDir(f.cfg.Dir) // it would only be found again
+		if errors.Is(err, fs.ErrNotExist) {
+			err = f.removeAnew(path)
+		}
+		if err != nil {
+			return fmt.Errorf("remove %s, with which the next Open starts cold: %w", path, err)
+		}
+	}
+	if err := f.cfg.FS.SyncDir(f.cfg.Dir); err != nil {
+		return fmt.Errorf("remove %s: %w", f.obsolete[0], err)
+	}
+	f.obsolete = nil
+	return nil
+}
+
+// removeAnew makes a file and removes it: one that is gone was removed before a
+// sync of the directory that failed, and another proves nothing about that. // I8
+func (f *files) removeAnew(path string) error {
+	file, err := f.cfg.FS.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	file.Close()
+	return f.cfg.FS.Remove(path)
 }
 
 // ours reports whether a weak ring is of this directory. One whose header cannot

@@ -94,7 +94,7 @@ func (d *Dumper) generate(o order) (uint64, error) {
 		generation, err = d.makeRoom(o, err)
 	}
 	d.outcome(err)
-	if d.base.record != nil && generation == d.base.record.Generation {
+	if d.base.record != nil && generation == d.base.record.Generation && len(d.files.obsolete) == 0 {
 		return generation, nil // durable, even if its mirror failed
 	}
 	return 0, err
@@ -189,12 +189,12 @@ func (d *Dumper) newestNumber() uint64 {
 }
 
 // affirm is the end of a flight for which nothing had changed. The record is
-// stated again if it has no mirror, is to say that nothing follows, or was written
-// too long ago to say so.
+// stated again if it has no mirror, is to say that nothing follows, was written too
+// long ago to say so, or is hidden by what could not be removed.
 func (d *Dumper) affirm(o order) (uint64, error) {
 	r := d.base.record
 	aged := o.clean && d.cfg.MaxAge > 0 && d.cfg.Wall().Sub(time.Unix(0, r.Wall)) > d.cfg.MaxAge/agedPart
-	if d.base.mirrored && (r.Clean || !o.clean) && !aged {
+	if d.base.mirrored && (r.Clean || !o.clean) && !aged && len(d.files.obsolete) == 0 {
 		return r.Generation, nil
 	}
 	started := d.cfg.Now()
