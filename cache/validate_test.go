@@ -306,3 +306,33 @@ func TestReset(t *testing.T) {
 	}
 	mustClose(t, next)
 }
+
+// TestWhatWasRefusedStaysWhole: places that a refused generation has beyond those
+// that the one before counted are not taken while it is retained.
+func TestWhatWasRefusedStaysWhole(t *testing.T) {
+	fsys := crashfs.New()
+	o := quietOptions(fsys, 1)
+	o.Durability.Keep = 3
+	c := openOn(t, o)
+	mustSet(t, c, []byte("round"), []byte{0})
+	mustFlush(t, c)
+	mustSet(t, c, []byte("round"), []byte{1})
+	for i := range 100 { // more than the places that a page file begins with
+		mustSet(t, c, worldKey(i), testValue(i, 9<<10))
+	}
+	want := stateOf(c)
+	mustClose(t, c)
+
+	o.Recovery.Validate = refuseFrom(1, new([]int))
+	c = openOn(t, o)
+	for i := range 100 {
+		mustSet(t, c, worldKey(i), testValue(i+1, 9<<10))
+	}
+	mustFlush(t, c)
+	by, list := quietOptions(fsys, 1), c.Generations()
+	by.Recovery.Generation = list[len(list)-1]
+	reader := openOn(t, by)
+	wantState(t, reader, want)
+	drop(reader)
+	drop(c)
+}

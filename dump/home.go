@@ -70,7 +70,7 @@ const leastBlock = 64 << 10
 // that the file does not have, is damage: the later segment takes another.
 func (h *home) restore(s *Start) {
 	h.oldImage = s.Image
-	h.places.grow(s.Record.Places)
+	h.places.grow(s.places())
 	for shard := range s.Shards {
 		st := &s.Shards[shard]
 		for q := range st.State.Tails {

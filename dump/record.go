@@ -102,6 +102,9 @@ func (d *Dumper) renumbered(r *pagefile.Record, number uint64, keep int) *pagefi
 	next.Generation = number
 	next.Parent = d.parent()
 	next.Opens = d.opens
+	if next.PageFile == d.home.id {
+		next.Places = d.home.places.total // or, once those it went back from are dropped, nobody knew
+	}
 	if d.severed && r.Lineage != d.lineage {
 		next.Lineage, next.Weak = d.lineage, pagefile.WeakPos{}
 	}

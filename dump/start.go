@@ -79,3 +79,15 @@ func (s *Start) firstNumber(highestFile uint64) uint64 {
 	}
 	return n + 1
 }
+
+// places is how many the page file has: a later generation, which was gone back
+// from and is retained, may have more than Record counts. // I11
+func (s *Start) places() uint32 {
+	n := s.Record.Places
+	for _, r := range s.Retained {
+		if r.PageFile == s.Record.PageFile {
+			n = max(n, r.Places)
+		}
+	}
+	return n
+}
