@@ -153,8 +153,9 @@ func (t *Typed[K, V]) Has(key K) (ok bool) {
 	return ok
 }
 
-// Info is Has with what is known of the entry, also of one that is Stale. Size is that of key and value as
-// stored, with the names before them; Stamp is for SetEntry.
+// Info is Has with what is known of the entry, also of one that is Stale. Size is
+// that of key and value as stored, with the names before them; Stamp is for
+// SetEntry.
 func (t *Typed[K, V]) Info(key K) (e EntryInfo, ok bool) {
 	b := takeBuffer()
 	if t.encodeKey(b, key) == nil {

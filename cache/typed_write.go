@@ -3,8 +3,8 @@ package cache
 import "time"
 
 // Set stores v under key with the view's time to live. An error (of a codec,
-// ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. Keys and
-// values count with the names that lie before them; see Typed.
+// ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was.
+// Keys and values count with the names that lie before them; see Typed.
 func (t *Typed[K, V]) Set(key K, v V) error { return t.SetEntry(key, v, EntryOptions{}) }
 
 // SetWithTTL is Set with another TTL; negative means none, 0 the view's.
