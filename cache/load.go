@@ -29,8 +29,9 @@ import (
 // Freshness says when an entry that is there is loaded anew in the background, by
 // the load of the call that met it. After Close GetOrLoad returns ErrClosed; a load
 // that is still running then ends, but stores nothing. A load may call methods of
-// the cache; one that asks for its own key gets an error, loads that wait for each
-// other in a circle do so until a ctx ends.
+// the cache, but Close and Shutdown wait for it. One that asks for its own key with
+// the ctx that it was given gets an error; loads that wait for each other in a
+// circle do so until a ctx ends.
 func (c *Cache) GetOrLoad(ctx context.Context, key []byte, load func(ctx context.Context) ([]byte, error)) ([]byte, error) {
 	if load == nil {
 		return nil, errNoLoad
@@ -70,17 +71,22 @@ func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, 
 		case denied:
 			return r, nil, errNotFound
 		}
-		f, own, err := c.join(ctx, key, hash, o, load)
-		if f != nil {
-			err = f.wait(ctx, own)
-		}
-		if err != nil {
-			return r, nil, err
-		}
-		if f != nil {
-			return r, f, nil
+		if f, err := c.fetch(ctx, key, hash, o, load); f != nil || err != nil {
+			return r, f, err
 		}
 	}
+}
+
+// fetch loads what was missed. Without flight and error it was stored meanwhile.
+func (c *Cache) fetch(ctx context.Context, key []byte, hash uint64, o EntryOptions, load loadFunc) (*flight, error) {
+	f, own, err := c.join(ctx, key, hash, o, load)
+	if f != nil {
+		err = f.wait(ctx, own)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // checkLoad refuses what cannot be loaded. Who is read-only may load: it stores
@@ -198,9 +204,11 @@ func (s *shard) tryClaim(key []byte, hash uint64, w *crew, now int64) (f *flight
 	if f = s.flightLocked(hash, key); f != nil {
 		return f, false, hit
 	}
-	_, _, h, o := s.findLocked(key, hash)
-	if o == absent || o == hit && w.terms.judge(h, now) != missing {
-		return nil, false, o
+	if s.cache.refuses() == nil { // else nothing was stored meanwhile
+		_, _, h, o := s.findLocked(key, hash)
+		if o == absent || o == hit && w.terms.judge(h, now) != missing {
+			return nil, false, o
+		}
 	}
 	f = newFlight(key, hash, w)
 	s.beginLocked(f)
@@ -210,6 +218,9 @@ func (s *shard) tryClaim(key []byte, hash uint64, w *crew, now int64) (f *flight
 // wait waits for the flight's result, or the end of ctx. Its owner is who is given
 // the loader's panic, unless ctx ends first.
 func (f *flight) wait(ctx context.Context, owner bool) error {
+	if w := crewOf(ctx); w != nil && w.leaveLane != nil {
+		w.leaveLane()
+	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
