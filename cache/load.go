@@ -36,13 +36,18 @@ func (c *Cache) GetOrLoad(ctx context.Context, key []byte, load func(ctx context
 	if load == nil {
 		return nil, errNoLoad
 	}
-	r, f, err := c.getOrLoad(ctx, nil, key, EntryOptions{}, func(ctx context.Context, flights []*flight) {
+	hash := c.hash.sum(key)
+	r, f, err := c.getOrLoad(ctx, nil, key, hash, EntryOptions{}, func(ctx context.Context, flights []*flight) {
 		flights[0].value, flights[0].err = load(ctx)
 	})
-	if f != nil {
+	switch {
+	case f != nil:
 		return bytes.Clone(f.value), nil // others have it, too
+	case err != nil:
+		return nil, err
 	}
-	return r.value, err
+	c.shardOf(hash).countHit(r.worth)
+	return r.value, nil
 }
 
 var (
@@ -52,23 +57,24 @@ var (
 )
 
 // getOrLoad is GetOrLoad with what the result is stored with. The value is r's,
-// appended to dst, or that of the flight that has brought it, and then read only.
-func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
+// appended to dst, which the caller counts as a hit if it can use it; or that of the
+// flight that has brought it, and then read only.
+func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, hash uint64, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
 	if err := c.checkLoad(key); err != nil {
 		return r, nil, err
 	}
 	t := c.termsIn(o)
-	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, st := s.lookUp(dst, key, hash, t)
-		switch st {
+		r := s.lookUp(dst, key, hash, t)
+		switch r.worth {
 		case fresh:
 			return r, nil, nil
 		case due, stale:
 			c.refresh(ctx, key, hash, o, load)
 			return r, nil, nil
 		case denied:
+			s.countHit(denied)
 			return r, nil, errNotFound
 		}
 		if f, err := c.fetch(ctx, key, hash, o, load); f != nil || err != nil {
@@ -107,8 +113,8 @@ func (c *Cache) termsIn(o EntryOptions) *terms {
 }
 
 // lookUp finds key as GetOrLoad does: with its standing, and a value if it has one.
-// It counts hits, and leaves it to the caller to count a miss.
-func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (reading, standing) {
+// The caller counts the hit, when it knows that it is one, or the miss.
+func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) reading {
 	for {
 		now := s.cache.now()
 		r, o := s.find(key, hash)
@@ -124,17 +130,18 @@ func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (reading, standin
 		}
 		switch o {
 		case hit:
-			s.countLookUp(&r, st, now, t)
-			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, st > denied}, st
+			s.noteLookUp(&r, st, now, t)
+			return reading{value: value, head: r.head, guard: r.guard(), found: st > denied, worth: st}
 		case absent:
 			s.loadFor(key, hash)
 		case miss:
-			return reading{value: dst}, missing
+			return reading{value: dst}
 		}
 	}
 }
 
-func (s *shard) countLookUp(r *ref, st standing, now int64, t *terms) {
+// noteLookUp makes what was found a use.
+func (s *shard) noteLookUp(r *ref, st standing, now int64, t *terms) {
 	if st == missing {
 		s.stats.passOver(r.head)
 		return
@@ -143,6 +150,10 @@ func (s *shard) countLookUp(r *ref, st standing, now int64, t *terms) {
 	if st >= due && r.head.slides() {
 		t.slide(s, r, now)
 	}
+}
+
+// countHit counts what lookUp found.
+func (s *shard) countHit(st standing) {
 	s.stats.hits.Add(1)
 	switch st {
 	case stale:

@@ -72,14 +72,16 @@ func (b *bulk) visit(at int) (done bool) {
 	hash := b.c.hash.sum(key)
 	s, t := b.c.shardOf(hash), b.c.termsIn(b.o)
 	for {
-		r, st := s.lookUp(nil, key, hash, t)
+		r := s.lookUp(nil, key, hash, t)
 		switch {
-		case st == denied:
+		case r.worth == denied:
+			s.countHit(denied)
 			return true
-		case st == missing:
+		case r.worth == missing:
 			return false
 		case b.there(at, r):
-			if st != fresh {
+			s.countHit(r.worth)
+			if r.worth != fresh {
 				b.due = append(b.due, at)
 			}
 			return true

@@ -26,7 +26,7 @@ func (t *Typed[K, V]) GetOrLoad(ctx context.Context, key K, load func(context.Co
 func (t *Typed[K, V]) getOrLoad(ctx context.Context, b *typedBuffer, key K, load loadFunc) (v V, err error) {
 	hash := t.c.hash.sum(b.key)
 	for {
-		r, f, err := t.c.getOrLoad(ctx, b.value[:0], b.key, t.stored(), load)
+		r, f, err := t.c.getOrLoad(ctx, b.value[:0], b.key, hash, t.stored(), load)
 		if err != nil {
 			return v, err
 		}
@@ -34,6 +34,7 @@ func (t *Typed[K, V]) getOrLoad(ctx context.Context, b *typedBuffer, key K, load
 			return t.loaded(key, f.value)
 		}
 		if v, ok := t.resolve(b, key, r); ok {
+			t.c.shardOf(hash).countHit(r.worth)
 			return v, nil
 		}
 		if t.c.refuses() != nil { // it could not be dropped

@@ -124,21 +124,23 @@ func (t *Typed[K, V]) View(key K, fn func(raw []byte) error) error {
 }
 
 func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) error {
-	other := false
 	err := t.c.view(b.key, func(stored []byte) error {
 		body, today := bytes.CutPrefix(stored, t.valuePrefix)
-		if other = !today; other {
-			return nil
+		if !today {
+			return errOther
 		}
 		return fn(body)
 	}, t.terms)
-	if !other {
+	if err != errOther {
 		return err
 	}
+	s := t.c.shardOf(t.c.hash.sum(b.key))
 	r, ok := t.current(b, key, 0)
 	if !ok {
+		s.stats.misses.Add(1)
 		return ErrNotFound
 	}
+	s.stats.hits.Add(1)
 	return fn(r.value[len(t.valuePrefix):])
 }
 
