@@ -11,7 +11,8 @@ import (
 )
 
 // GetOrLoad returns the value, calling load on a miss, and stores what it returns
-// with the default time to live. Concurrent calls for one key share one load, and
+// with the default time to live; over a MemoryOnly entry that is still there it is
+// MemoryOnly, too. Concurrent calls for one key share one load, and
 // each gets a copy of its own; load must not change what it has returned.
 //
 // A caller whose ctx ends gets ctx.Err(). The load runs on under a context with

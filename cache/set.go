@@ -212,6 +212,9 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	uses := 0
 	if found {
 		e.q |= old.queue() & 1 // an overwrite of a key in main goes to main
+		if e.guard.kind == ifFlying {
+			e.q |= old.queue() & memorySmall // what a load renews stays out of files
+		}
 		uses = min(old.freq()+1, int(freqMask))
 	} else {
 		e.q = s.queueOfLocked(e.q, e.hash)
