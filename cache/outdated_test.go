@@ -9,11 +9,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/embercache/ember/internal/crashfs"
 )
 
 // A truth is what loads read: a version of each key, and the least that may still be
 // served, since a write of it has returned.
 type truth struct {
+	o      *Options
 	view   *Typed[int, []byte]
 	c      *Cache
 	source []atomic.Int64
@@ -25,12 +28,19 @@ func valueOf(version int64, size int) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(version)), make([]byte, size)...)
 }
 
-func newTruth(t testing.TB, keys int, hash func([]byte) uint64) (*truth, *handClock) {
-	o, k := freshOptions(Freshness{
+func newTruth(keys int, hash func([]byte) uint64) (*truth, *handClock) {
+	o, k := quietOptions(crashfs.New(), 1), newHandClock()
+	o.Clock, o.OnEvict = k.now, func([]byte, []byte, Cause) {}
+	o.Freshness = Freshness{
 		TTL: time.Minute, Sliding: true, RefreshAfter: 20 * time.Second, StaleFor: time.Minute, NegativeTTL: time.Second,
-	})
-	o.MaxBytes, o.Shards, o.hooks.hash = 1<<20, 1, hash
-	w := &truth{c: openMemory(t, o), source: make([]atomic.Int64, keys), least: make([]atomic.Int64, keys), writes: make([]sync.Mutex, keys)}
+	}
+	o.hooks.hash, o.hooks.lazily = hash, true
+	return &truth{o: o, source: make([]atomic.Int64, keys), least: make([]atomic.Int64, keys), writes: make([]sync.Mutex, keys)}, k
+}
+
+// open begins another process.
+func (w *truth) open(t testing.TB) {
+	w.c = openOn(t, w.o)
 	w.view = mustOf(t, w.c, Int[int](), Bytes(), &TypedOptions[int, []byte]{
 		Migrate: func(_ string, _ int, old []byte) ([]byte, bool) { return old, len(old) >= 8 },
 		Load: func(_ context.Context, key int) ([]byte, error) {
@@ -44,7 +54,6 @@ func newTruth(t testing.TB, keys int, hash func([]byte) uint64) (*truth, *handCl
 			return valueOf(v, int(v%7)*3000), nil
 		},
 	})
-	return w, k
 }
 
 // write has the source change, then the cache, in one of the ways that there are.
@@ -142,47 +151,55 @@ func (w *truth) read(t testing.TB, r *rand.Rand) {
 	}
 }
 
+// turmoil reads and writes from all sides.
+func (w *truth) turmoil(t testing.TB, clock *handClock, rounds int, seed uint64) {
+	var all sync.WaitGroup
+	for n := range uint64(4) {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(seed, n))
+			for range rounds {
+				w.read(t, r)
+			}
+		})
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(seed, 100+n))
+			for i := range rounds / 4 {
+				w.write(t, r, r.IntN(len(w.source)))
+				if n == 0 && i%50 == 20 {
+					w.clear(t, i%100 == 20)
+				}
+				if n == 1 {
+					clock.pass(time.Duration(r.IntN(3000)) * time.Millisecond)
+				}
+			}
+		})
+	}
+	all.Wait()
+	atRest(t, w.c)
+	wantNoFlights(t, w.c)
+}
+
 // TestNothingOutdatedIsServed once a write has returned: by no reader, whatever
-// loads, migrates, slides, is renewed, expires, is evicted and cleared meanwhile, and
-// though all keys have one hash.
+// loads, migrates, slides, is renewed, expires, is evicted and cleared meanwhile, in
+// a later process either, and though all keys have one hash.
 func TestNothingOutdatedIsServed(t *testing.T) {
-	rounds := 4000
+	rounds := 1200
 	if racing {
-		rounds = 400
+		rounds = 150
 	}
 	for name, hash := range map[string]func([]byte) uint64{"hashes": nil, "one hash": func([]byte) uint64 { return 7 << 40 }} {
 		keys := 150
 		if hash != nil {
 			keys = 6
 		}
-		w, clock := newTruth(t, keys, hash)
-		var all sync.WaitGroup
-		for n := range 4 {
-			r := rand.New(rand.NewPCG(uint64(*seedFlag), uint64(n)))
-			all.Go(func() {
-				for range rounds {
-					w.read(t, r)
-				}
-			})
-			all.Go(func() {
-				r := rand.New(rand.NewPCG(uint64(*seedFlag), uint64(100+n)))
-				for i := range rounds / 4 {
-					w.write(t, r, r.IntN(keys))
-					if n == 0 && i%50 == 0 {
-						w.clear(t, i%100 == 0)
-					}
-					if n == 1 {
-						clock.pass(time.Duration(r.IntN(3000)) * time.Millisecond)
-					}
-				}
-			})
+		w, clock := newTruth(keys, hash)
+		for life := range uint64(3) {
+			w.open(t)
+			w.turmoil(t, clock, rounds, uint64(*seedFlag)<<8+life)
+			st := w.c.Stats()
+			t.Logf("%s: seed %d: %d loads, %d shared, %d stale, %d negative, %d undecoded, %d evictions",
+				name, *seedFlag, st.Loads, st.LoadsShared, st.StaleHits, st.NegativeHits, st.Undecoded, st.Evictions)
+			mustClose(t, w.c)
 		}
-		all.Wait()
-		atRest(t, w.c)
-		wantNoFlights(t, w.c)
-		checkInvariants(t, w.c)
-		st := w.c.Stats()
-		t.Logf("%s: seed %d: %d loads, %d shared, %d stale, %d negative, %d undecoded, %d evictions",
-			name, *seedFlag, st.Loads, st.LoadsShared, st.StaleHits, st.NegativeHits, st.Undecoded, st.Evictions)
 	}
 }
