@@ -8,8 +8,9 @@ type BatchOp struct {
 	TTL        time.Duration // as in SetWithTTL
 }
 
-// Batch applies several writes so that a generation holds all of them or none.
-// Readers may see them one by one. An error means that nothing was applied.
+// Batch applies several writes, in order, so that a generation holds all of them or
+// none. Readers may see them one by one. An error (ErrKeySize, ErrTooLarge,
+// ErrClosed, ErrReadOnly) means that nothing was applied.
 func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, EntryOptions{}) }
 
 // batch stores with the settings of o, but for the TTL.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -125,7 +124,7 @@ func readBeside(t *testing.T, killed bool) {
 		write(2000)
 		mustFlush(t, owner)
 	}
-	cmd, out, end := startReader(t, dir)
+	cmd, out, end := startChild(t, "TestReadsBeside", besideEnv+"="+dir)
 	var held uint64
 	if _, err := fmt.Fscanf(out, "ready %d\n", &held); err != nil {
 		t.Fatalf("the reader said nothing: %v", err)
@@ -160,26 +159,6 @@ func readBeside(t *testing.T, killed bool) {
 		t.Errorf("generation %d is retained though nobody reads it", held)
 	}
 	mustClose(t, owner)
-}
-
-func startReader(t *testing.T, dir string) (cmd *exec.Cmd, out *bufio.Reader, end func()) {
-	t.Helper()
-	cmd = exec.Command(os.Args[0], "-test.run=^TestReadsBeside$")
-	cmd.Env = append(os.Environ(), besideEnv+"="+dir)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return cmd, bufio.NewReader(stdout), func() { _ = stdin.Close() }
 }
 
 // heldIn lists what can be opened in a directory, as a reader sees it.

@@ -31,8 +31,8 @@ import (
 const (
 	// checkRest lies between two checks, or as long as the first of them took.
 	checkRest = time.Minute
-	// checkRate bounds what a check reads, in bytes a second. Some 3 % of a core
-	// hash, compare and walk that much.
+	// checkRate bounds what a check reads, in bytes a second: a small part of a
+	// core hashes, compares and walks that much.
 	checkRate = 32 << 20
 )
 

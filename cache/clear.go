@@ -1,7 +1,9 @@
 package cache
 
 // Clear removes everything; it returns when no Get can find what was there. No
-// cut falls into it, so a generation has all of it or nothing.
+// cut falls into it, so a generation has all of it or nothing. It looks at every
+// slot of the index, and generations wait for it. An error (ErrClosed, ErrReadOnly)
+// means that nothing was removed.
 func (c *Cache) Clear() error {
 	c.batches.RLock()
 	defer c.batches.RUnlock()

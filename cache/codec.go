@@ -17,6 +17,10 @@ import (
 // Name, with its version, is stored with every value, and with every key in front
 // of it: 1 to 255 bytes that stand for the form of the bytes and must change with
 // it. See [TypedOptions] for what happens to values of another name.
+//
+// A codec for keys must give equal keys the same bytes, in every process, and
+// others other bytes, or one is served the other's value. So [Gob] of structs is
+// none, nor is [JSON] of strings that are not UTF-8, or of fields that it leaves out.
 type Codec[T any] interface {
 	// Append appends v to dst. What dst holds must stay in front of it.
 	Append(dst []byte, v T) ([]byte, error)

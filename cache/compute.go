@@ -22,8 +22,8 @@ const (
 //
 // A write gets the default time to live, not what was left of the old entry's,
 // and stays MemoryOnly if the old entry was. An error (ErrKeySize, ErrTooLarge,
-// ErrClosed, ErrReadOnly, an unknown Op) and a panic of fn leave what was stored as it was.
-// Compute counts as a Set or Delete, not as a lookup.
+// ErrClosed, ErrReadOnly, an unknown Op) and a panic of fn leave what was stored as
+// it was. Compute counts as a Set or Delete, not as a lookup.
 func (c *Cache) Compute(key []byte, fn func(old []byte, found bool) (value []byte, op Op)) error {
 	if err := c.check(key, nil); err != nil {
 		return err

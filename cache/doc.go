@@ -11,10 +11,10 @@
 // first use, and a page that fails is dropped.
 //
 // A power cut, unlike Close, undoes the writes and deletes since the newest
-// generation, so a deleted entry can be back. Bound that with Durability.Interval
-// or call Flush after a Delete that must last. A killed process loses at most the
-// last few milliseconds; see Durability.Weak. What must never reach a disk is
-// stored with EntryOptions.MemoryOnly.
+// generation, so a deleted entry can be back. Bound that with Durability.Interval,
+// call Flush after a Delete that must last, or set Recovery.Unclean. A killed
+// process loses at most the last few milliseconds; see Durability.Weak. What must
+// never reach a disk is stored with EntryOptions.MemoryOnly.
 //
 // All methods of Cache and Typed are safe for concurrent use.
 //
@@ -23,6 +23,8 @@
 // From the smallest to the largest: word.go (the 8 bytes that an index slot
 // holds), header.go (a record), segment.go and queue.go (where records lie),
 // index.go (where slots lie), shard.go, get.go (the order of a read), set.go (the
-// order of a write), guard.go (a write on a condition), evict.go, cut.go (what a generation contains), open.go and
-// recover.go (how one is taken up again).
+// order of a write), guard.go (a write on a condition), evict.go and policy.go (how
+// space comes back), flight.go and load.go (one load per key), cut.go (what a
+// generation contains), open.go and recover.go (how one is taken up again), typed.go
+// (Go types over it).
 package cache

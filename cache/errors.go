@@ -29,7 +29,8 @@ var (
 // Errors that arise in the files; the values are those of the packages below.
 var (
 	// ErrSchema is within the Reason of a cold start over a directory that was
-	// written under another Schema.
+	// written under another Schema, and is returned by Of for a Namespace that is in
+	// use in another form.
 	ErrSchema = loader.ErrSchema
 	// ErrLocked means that another process, or another Cache of this one, holds
 	// the directory. The detail is in a *LockError.
@@ -45,8 +46,11 @@ var (
 	ErrNoMmap = pagefile.ErrNoMmap
 )
 
-// A LockError names the holder of the directory lock. It wraps ErrLocked.
+// A LockError names the holder of the directory lock, as far as it is known: Dir,
+// PID, Host, Since. It wraps ErrLocked.
 type LockError = pagefile.LockError
 
-// A CorruptionError locates a page that failed verification. It wraps ErrCorrupt.
+// A CorruptionError locates a page that failed verification: Path, Shard, Page and
+// Generation, and the checksums that it was to have and has, Want and Got, both 0 if
+// it is not that. It wraps ErrCorrupt.
 type CorruptionError = pagefile.CorruptionError

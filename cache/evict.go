@@ -255,7 +255,7 @@ func (s *shard) oldestLocked(spare bool, of ...uint8) (q uint8, ok bool) {
 	for _, sealed := range [2]bool{true, false} {
 		for _, i := range of {
 			qu := &s.queues[i]
-			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) || spare && s.newest == (place{i, qu.head}) {
+			if qu.head >= qu.tail || sealed && s.seqOf(qu.head) == s.seqOf(qu.tail) || spare && s.newest == (location{i, qu.head}) {
 				continue
 			}
 			if n := s.segmentAt(i, qu.head).number.Load(); n < best {

@@ -136,6 +136,24 @@ func ExampleCache_View() {
 	// cache: not found
 }
 
+// Entries come in no particular order, and nobody has to wait meanwhile.
+func ExampleCache_All() {
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.Set([]byte("a"), []byte("first"))
+	_ = c.Set([]byte("b"), []byte("second"))
+
+	found := make(map[string]string)
+	for key, value := range c.All() {
+		found[string(key)] = string(value) // copies: both slices are valid for one step
+	}
+	fmt.Println(found)
+	// Output: map[a:first b:second]
+}
+
 // A service that has been told to stop gives its last generation what is left of
 // the grace period. If that runs out, the generation before it stays the newest.
 func ExampleCache_Shutdown() {

@@ -4,32 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/embercache/ember/cache"
 )
 
-func openExample() *cache.Cache {
-	c, err := cache.OpenMemory(&cache.Options{MaxBytes: 1 << 20})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
-
-func openDir(dir string) *cache.Cache {
-	c, err := cache.Open(context.Background(), dir, &cache.Options{MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return c
-}
-
+// Keys and values have Go types. Several views share a Cache by their Namespace.
 func ExampleOf() {
-	c := openExample()
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer c.Close()
 	type user struct{ Name string }
 	users, err := cache.Of(c, cache.Int[int64](), cache.JSON[user](), &cache.TypedOptions[int64, user]{Namespace: "user"})
@@ -48,8 +34,12 @@ func ExampleOf() {
 	// false
 }
 
+// Numbers, and arrays and structs of them, take their own size and are not parsed.
 func ExampleFixed() {
-	c := openExample()
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer c.Close()
 	type cell struct{ Row, Column uint32 }
 	type price struct {
@@ -80,15 +70,19 @@ func ExampleVersioned() {
 // A deploy that changes a struct stays warm: Migrate makes today's value of
 // yesterday's at its first read.
 func ExampleTypedOptions_migrate() {
-	dir, err := os.MkdirTemp("", "ember")
-	if err != nil {
-		log.Fatal(err)
+	dir, remove := folder()
+	defer remove()
+	open := func() *cache.Cache {
+		c, err := cache.Open(context.Background(), dir, &cache.Options{MaxBytes: 16 << 20, Logger: quiet})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return c
 	}
-	defer os.RemoveAll(dir)
 
 	type userV1 struct{ Name string }
 	v1 := cache.Versioned(cache.JSON[userV1](), 1)
-	c := openDir(dir)
+	c := open()
 	before, err := cache.Of(c, cache.String(), v1, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -102,7 +96,7 @@ func ExampleTypedOptions_migrate() {
 
 	type userV2 struct{ First, Last string } // the next build
 	v2 := cache.Versioned(cache.JSON[userV2](), 2)
-	c = openDir(dir)
+	c = open()
 	defer c.Close()
 	users, err := cache.Of(c, cache.String(), v2, &cache.TypedOptions[string, userV2]{
 		Migrate: func(codec, key string, old []byte) (userV2, bool) {
@@ -121,8 +115,12 @@ func ExampleTypedOptions_migrate() {
 	// Output: {Ada Lovelace} true
 }
 
+// Compute counts in one step, whoever else counts at the same time.
 func ExampleTyped_Compute() {
-	c := openExample()
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer c.Close()
 	visits, err := cache.Of(c, cache.String(), cache.Int[int](), nil)
 	if err != nil {
@@ -139,8 +137,13 @@ func ExampleTyped_Compute() {
 	// Output: 3 true
 }
 
+// The function makes the new value of the old one. It runs again if the key changed
+// meanwhile.
 func ExampleCache_Compute() {
-	c := openExample()
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer c.Close()
 	list := []byte("list")
 	for _, item := range []string{"a", "b"} {
@@ -155,8 +158,12 @@ func ExampleCache_Compute() {
 	// Output: ab
 }
 
+// All ranges over the view's entries, decoded.
 func ExampleTyped_All() {
-	c := openExample()
+	c, err := cache.OpenMemory(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer c.Close()
 	ages, err := cache.Of(c, cache.String(), cache.Int[int](), nil)
 	if err != nil {

@@ -44,6 +44,8 @@ type crew struct {
 	terms   *terms
 	cancel  context.CancelCauseFunc
 	outer   *crew // whose loader the caller is; nil: none's
+	// leaveLane, if not nil, is for a loader that waits; see bulk.
+	leaveLane func()
 	// background: nobody waits for it, and loads.background counts it.
 	background bool
 	// owner says whether the caller is still there to be given a panic.
@@ -242,14 +244,13 @@ func (c *Cache) logCrash(w *crew) {
 // out of the table.
 func (c *Cache) landOne(f *flight) (failed bool) {
 	s := c.shardOf(f.hash)
+	failed = f.err != nil && !errors.Is(f.err, ErrNotFound) && !c.closed.Load()
 	switch {
-	case c.refuses() != nil:
+	case failed || c.refuses() != nil:
 	case f.err == nil:
 		c.storeResult(f)
-	case errors.Is(f.err, ErrNotFound):
-		c.storeAbsence(f)
 	default:
-		failed = true
+		c.storeAbsence(f)
 	}
 	now := c.now()
 	s.mu.Lock()

@@ -12,12 +12,12 @@ package cache
 // the weak ring, also where Durability.WeakDir has it, images, blobs and records.
 //
 // An entry costs 12 bytes in the index and 8 in ghosts of what was evicted, and as
-// much in each of two images: smaller
-// ones take more of both, larger ones less. After a moment in which the disk was
-// slow a link of the weak chain takes memory, to the length of its ring. What
-// another Schema, another shape or damage has left stays on the disk for two
-// generations more. Where a file system cannot reserve space (a tmpfs is not asked
-// to) the page file grows as it must, from little more than MaxBytes on.
+// much in each of two images: smaller ones take more of both, larger ones less.
+// After a moment in which the disk was slow a link of the weak chain takes memory,
+// to the length of its ring. What another Schema, another shape or damage has left
+// stays on the disk for two generations more. Where a file system cannot reserve
+// space (a tmpfs is not asked to) the page file grows as it must, from little more
+// than MaxBytes on.
 //
 // It reports 0, 0 for options that Open refuses.
 func (o *Options) Footprint() (memory, disk int64) {

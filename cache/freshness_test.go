@@ -461,3 +461,26 @@ func TestClockSetBack(t *testing.T) {
 	k.pass(time.Minute)
 	mustLoad(t, c, "k", brings("new"), "new")
 }
+
+// TestWhatALoadRenewsStaysOutOfFiles, a value as well as that there is none.
+func TestWhatALoadRenewsStaysOutOfFiles(t *testing.T) {
+	o, k := freshOptions(Freshness{RefreshAfter: time.Second, NegativeTTL: time.Hour, Jitter: -1})
+	c := openMemory(t, o)
+	for key, load := range map[string]func(context.Context) ([]byte, error){"value": brings("new"), "none": fails(ErrNotFound)} {
+		must(t, c.SetEntry([]byte(key), []byte("old"), EntryOptions{MemoryOnly: true}))
+		k.pass(time.Minute)
+		mustLoad(t, c, key, load, "old")
+		atRest(t, c)
+	}
+	wantValue(t, c, []byte("value"), []byte("new"))
+	wantNothing(t, c, []byte("none"))
+	for _, s := range c.shards {
+		if s.fileEntries != 0 {
+			t.Errorf("%d entries that files may hold", s.fileEntries)
+		}
+	}
+	mustLoad(t, c, "other", brings("value"), "value")
+	if s := c.shardOf(c.hash.sum([]byte("other"))); s.fileEntries != 1 {
+		t.Errorf("%d entries that files may hold, want the one without MemoryOnly", s.fileEntries)
+	}
+}

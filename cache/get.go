@@ -56,6 +56,9 @@ func (r *ref) use() {
 	}
 }
 
+// guard passes while r is what is stored.
+func (r *ref) guard() guard { return guard{kind: ifSame, word: r.w, number: r.number} }
+
 // holds is the last check. Everything read through r before it is proved by it.
 func (r *ref) holds() bool {
 	loadFence()

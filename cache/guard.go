@@ -52,6 +52,7 @@ type reading struct {
 	head  header
 	guard guard
 	found bool
+	worth standing // of what lookUp found
 }
 
 // memoryOnly reports whether no file may have the entry.
@@ -82,7 +83,7 @@ func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) readi
 				}
 			}
 			runtime.KeepAlive(s) // it keeps the memory
-			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, true}
+			return reading{value: value, head: r.head, guard: r.guard(), found: true}
 		case absent:
 			s.loadFor(key, hash)
 		case miss:

@@ -26,7 +26,7 @@ type heldSegments struct {
 	segments map[heldKey]heldSegment
 }
 
-// A heldKey is a segment's place in its queue; pagefile.QueueLarge and the number
+// A heldKey says which segment of its queue it is; pagefile.QueueLarge and the number
 // for one of a large value.
 type heldKey struct {
 	shard int
@@ -91,7 +91,7 @@ func (h *heldSegments) release(epoch uint64, f *frames) {
 	}
 }
 
-// find finds the held segment of a place.
+// find finds a held segment.
 func (h *heldSegments) find(key heldKey) (heldSegment, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -71,9 +71,10 @@ func (tr trace) tenants(n int) trace {
 	return trace{tr.name, n * tr.keys, all}
 }
 
-// tenantsFor is how many tenants it takes until segments are small beside a cache
-// of that many entries each: 64, or what brings the cache to 1 to 8 MiB.
-func tenantsFor(room int) int {
+// tenantsFor is how many tenants a trace is played as: 64 where segments are large
+// beside a cache of that many entries, more where even those do not make a MiB, and
+// of a long trace no more than make 8 MiB.
+func (tr trace) tenantsFor(room int) int {
 	if room*ratioEntry >= 4<<20 {
 		return 1
 	}
@@ -81,7 +82,7 @@ func tenantsFor(room int) int {
 	for n*room*ratioEntry < minBytes {
 		n *= 2
 	}
-	for n*room*ratioEntry >= 8<<20 {
+	for len(tr.accesses) > 1_000_000 && n*room*ratioEntry >= 8<<20 {
 		n /= 2
 	}
 	return n
@@ -158,7 +159,7 @@ func TestHitRatio(t *testing.T) {
 		tr := readTrace(t, path)
 		for _, percent := range []int{1, 2, 5, 10, 20, 40} {
 			room := tr.keys * percent / 100
-			n := tenantsFor(room)
+			n := tr.tenantsFor(room)
 			compare(t, tr.tenants(n), n, n*room, percent)
 		}
 	}

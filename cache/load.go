@@ -11,7 +11,8 @@ import (
 )
 
 // GetOrLoad returns the value, calling load on a miss, and stores what it returns
-// with the default time to live. Concurrent calls for one key share one load, and
+// with the default time to live; over a MemoryOnly entry that is still there it is
+// MemoryOnly, too. Concurrent calls for one key share one load, and
 // each gets a copy of its own; load must not change what it has returned.
 //
 // A caller whose ctx ends gets ctx.Err(). The load runs on under a context with
@@ -29,19 +30,25 @@ import (
 // Freshness says when an entry that is there is loaded anew in the background, by
 // the load of the call that met it. After Close GetOrLoad returns ErrClosed; a load
 // that is still running then ends, but stores nothing. A load may call methods of
-// the cache; one that asks for its own key gets an error, loads that wait for each
-// other in a circle do so until a ctx ends.
+// the cache, but Close and Shutdown wait for it. One that asks for its own key with
+// the ctx that it was given gets an error; loads that wait for each other in a
+// circle do so until a ctx ends.
 func (c *Cache) GetOrLoad(ctx context.Context, key []byte, load func(ctx context.Context) ([]byte, error)) ([]byte, error) {
 	if load == nil {
 		return nil, errNoLoad
 	}
-	r, f, err := c.getOrLoad(ctx, nil, key, EntryOptions{}, func(ctx context.Context, flights []*flight) {
+	hash := c.hash.sum(key)
+	r, f, err := c.getOrLoad(ctx, nil, key, hash, EntryOptions{}, func(ctx context.Context, flights []*flight) {
 		flights[0].value, flights[0].err = load(ctx)
 	})
-	if f != nil {
+	switch {
+	case f != nil:
 		return bytes.Clone(f.value), nil // others have it, too
+	case err != nil:
+		return nil, err
 	}
-	return r.value, err
+	c.shardOf(hash).countHit(r.worth)
+	return r.value, nil
 }
 
 var (
@@ -51,36 +58,42 @@ var (
 )
 
 // getOrLoad is GetOrLoad with what the result is stored with. The value is r's,
-// appended to dst, or that of the flight that has brought it, and then read only.
-func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
+// appended to dst, which the caller counts as a hit if it can use it; or that of the
+// flight that has brought it, and then read only.
+func (c *Cache) getOrLoad(ctx context.Context, dst, key []byte, hash uint64, o EntryOptions, load loadFunc) (r reading, f *flight, err error) {
 	if err := c.checkLoad(key); err != nil {
 		return r, nil, err
 	}
 	t := c.termsIn(o)
-	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, st := s.lookUp(dst, key, hash, t)
-		switch st {
+		r := s.lookUp(dst, key, hash, t)
+		switch r.worth {
 		case fresh:
 			return r, nil, nil
 		case due, stale:
 			c.refresh(ctx, key, hash, o, load)
 			return r, nil, nil
 		case denied:
+			s.countHit(denied)
 			return r, nil, errNotFound
 		}
-		f, own, err := c.join(ctx, key, hash, o, load)
-		if f != nil {
-			err = f.wait(ctx, own)
-		}
-		if err != nil {
-			return r, nil, err
-		}
-		if f != nil {
-			return r, f, nil
+		if f, err := c.fetch(ctx, key, hash, o, load); f != nil || err != nil {
+			return r, f, err
 		}
 	}
+}
+
+// fetch loads what was missed. Without flight and error it was stored meanwhile.
+func (c *Cache) fetch(ctx context.Context, key []byte, hash uint64, o EntryOptions, load loadFunc) (*flight, error) {
+	f, own, err := c.join(ctx, key, hash, o, load)
+	if f != nil {
+		err = f.wait(ctx, own)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // checkLoad refuses what cannot be loaded. Who is read-only may load: it stores
@@ -101,8 +114,8 @@ func (c *Cache) termsIn(o EntryOptions) *terms {
 }
 
 // lookUp finds key as GetOrLoad does: with its standing, and a value if it has one.
-// It counts hits, and leaves it to the caller to count a miss.
-func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (reading, standing) {
+// The caller counts the hit, when it knows that it is one, or the miss.
+func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) reading {
 	for {
 		now := s.cache.now()
 		r, o := s.find(key, hash)
@@ -118,17 +131,18 @@ func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) (reading, standin
 		}
 		switch o {
 		case hit:
-			s.countLookUp(&r, st, now, t)
-			return reading{value, r.head, guard{kind: ifSame, word: r.w, number: r.number}, st > denied}, st
+			s.noteLookUp(&r, st, now, t)
+			return reading{value: value, head: r.head, guard: r.guard(), found: st > denied, worth: st}
 		case absent:
 			s.loadFor(key, hash)
 		case miss:
-			return reading{value: dst}, missing
+			return reading{value: dst}
 		}
 	}
 }
 
-func (s *shard) countLookUp(r *ref, st standing, now int64, t *terms) {
+// noteLookUp makes what was found a use.
+func (s *shard) noteLookUp(r *ref, st standing, now int64, t *terms) {
 	if st == missing {
 		s.stats.passOver(r.head)
 		return
@@ -137,6 +151,10 @@ func (s *shard) countLookUp(r *ref, st standing, now int64, t *terms) {
 	if st >= due && r.head.slides() {
 		t.slide(s, r, now)
 	}
+}
+
+// countHit counts what lookUp found.
+func (s *shard) countHit(st standing) {
 	s.stats.hits.Add(1)
 	switch st {
 	case stale:
@@ -198,9 +216,11 @@ func (s *shard) tryClaim(key []byte, hash uint64, w *crew, now int64) (f *flight
 	if f = s.flightLocked(hash, key); f != nil {
 		return f, false, hit
 	}
-	_, _, h, o := s.findLocked(key, hash)
-	if o == absent || o == hit && w.terms.judge(h, now) != missing {
-		return nil, false, o
+	if s.cache.refuses() == nil { // else nothing was stored meanwhile
+		_, _, h, o := s.findLocked(key, hash)
+		if o == absent || o == hit && w.terms.judge(h, now) != missing {
+			return nil, false, o
+		}
 	}
 	f = newFlight(key, hash, w)
 	s.beginLocked(f)
@@ -210,6 +230,9 @@ func (s *shard) tryClaim(key []byte, hash uint64, w *crew, now int64) (f *flight
 // wait waits for the flight's result, or the end of ctx. Its owner is who is given
 // the loader's panic, unless ctx ends first.
 func (f *flight) wait(ctx context.Context, owner bool) error {
+	if w := crewOf(ctx); w != nil && w.leaveLane != nil {
+		w.leaveLane()
+	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():

@@ -87,13 +87,14 @@ func mustLoad(t testing.TB, c *Cache, key string, load func(context.Context) ([]
 	}
 }
 
-// TestOneLoadForAll: a thousand callers of one key, and one load, of which each has
-// a copy of its own.
+// TestOneLoadForAll: a thousand callers of one key, and one load that takes 50 ms
+// and more, of which each has a copy of its own.
 func TestOneLoadForAll(t *testing.T) {
 	const callers = 1000
 	c := openMemory(t, testOptions(1<<20))
 	var all sync.WaitGroup
 	load := func(context.Context) ([]byte, error) {
+		time.Sleep(50 * time.Millisecond) // what it costs
 		joined(t, c, callers-1)
 		return []byte("value"), nil
 	}

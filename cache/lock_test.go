@@ -118,8 +118,20 @@ func TestLockWaitOutlastsRecoveryTimeout(t *testing.T) {
 // holder starts a process that holds dir until its input ends.
 func holder(t *testing.T, dir string) (cmd *exec.Cmd, end func()) {
 	t.Helper()
-	cmd = exec.Command(os.Args[0], "-test.run=^TestHoldsADirectory$")
-	cmd.Env = append(os.Environ(), "EMBER_TEST_HOLD="+dir)
+	cmd, out, end := startChild(t, "TestHoldsADirectory", "EMBER_TEST_HOLD="+dir)
+	if line, err := out.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the child said %q, %v", line, err)
+	}
+	return cmd, end
+}
+
+// startChild runs one test of this binary in a process of its own, which ends with
+// its input or with t.
+func startChild(t *testing.T, test, env string) (cmd *exec.Cmd, out *bufio.Reader, end func()) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -132,10 +144,7 @@ func holder(t *testing.T, dir string) (cmd *exec.Cmd, end func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("the child said %q, %v", line, err)
-	}
-	return cmd, func() { _ = stdin.Close() }
+	return cmd, bufio.NewReader(stdout), func() { _ = stdin.Close() }
 }
 
 // TestRemovedLockFileLetsNobodyIn: neither one who fails nor one who waits.

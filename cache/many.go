@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"sync"
 )
 
 // A bulk is a GetOrLoad of many keys: each miss that nobody else is loading is a
@@ -23,10 +25,12 @@ type bulk struct {
 	there  func(at int, r reading) bool
 	loaded func(at int, value []byte) error
 
-	crews []*crew // of the flights begun
-	waits []await
-	due   []int // keys to be loaded in the background
-	err   error // of ctx: something was missed, and not begun
+	crews    []*crew // of the flights begun
+	launched int     // of them
+	waits    []await
+	now      *crew // that is waited for; if it has crashed the caller is told
+	due      []int // keys to be loaded in the background
+	err      error // of ctx: something was missed, and not begun
 }
 
 // An await is a flight that has the value of keys[at].
@@ -41,54 +45,72 @@ const bulkLanes = 16
 
 // run returns the first error of a load other than ErrNotFound, once all have
 // ended, or that of ctx. All that was there or loaded is visited in any case.
+//
+// No code of the user's runs between the first flight that is begun and the launch
+// of all: it may panic, or ask for one of those keys, and they would never land.
 func (b *bulk) run() error {
-	for _, key := range b.keys {
+	todo := make([]int, 0, len(b.keys))
+	for at, key := range b.keys {
 		if err := b.c.checkLoad(key); err != nil {
 			return err
 		}
+		todo = append(todo, at)
 	}
-	for at := range b.keys {
-		b.begin(at)
+	defer b.leave()
+	for len(todo) > 0 {
+		todo = slices.DeleteFunc(todo, b.visit)
+		todo = slices.DeleteFunc(todo, b.begin)
+		b.launch()
 	}
-	b.launch()
+	b.renew()
 	return b.wait()
 }
 
-// begin visits a key that is there, or enters who waits for its load.
-func (b *bulk) begin(at int) {
+// visit shows what is there; false for a key that is to be loaded.
+func (b *bulk) visit(at int) (done bool) {
 	key := b.keys[at]
 	hash := b.c.hash.sum(key)
 	s, t := b.c.shardOf(hash), b.c.termsIn(b.o)
 	for {
-		r, st := s.lookUp(nil, key, hash, t)
+		r := s.lookUp(nil, key, hash, t)
 		switch {
-		case st == denied:
-			return
-		case st != missing:
-			if !b.there(at, r) {
-				continue
-			}
-			if st != fresh {
+		case r.worth == denied:
+			s.countHit(denied)
+			return true
+		case r.worth == missing:
+			return false
+		case b.there(at, r):
+			s.countHit(r.worth)
+			if r.worth != fresh {
 				b.due = append(b.due, at)
 			}
-			return
-		}
-		if b.err = b.ctx.Err(); b.err != nil {
-			return
-		}
-		w := b.crew()
-		if f, own := s.claim(key, hash, w); f != nil {
-			s.stats.misses.Add(1)
-			b.enter(f, w, at, own)
-			return
+			return true
+		case b.c.refuses() != nil:
+			return false // it will be found again
 		}
 	}
 }
 
+// begin enters who waits for a key's load; false if it was stored meanwhile.
+func (b *bulk) begin(at int) (done bool) {
+	if b.err = b.ctx.Err(); b.err != nil {
+		return true
+	}
+	hash := b.c.hash.sum(b.keys[at])
+	s, w := b.c.shardOf(hash), b.crew()
+	f, own := s.claim(b.keys[at], hash, w)
+	if f == nil {
+		return false
+	}
+	s.stats.misses.Add(1)
+	b.enter(f, w, at, own)
+	return true
+}
+
 // crew is the one that a flight would join.
 func (b *bulk) crew() *crew {
-	if b.lanes == nil && len(b.crews) > 0 {
-		return b.crews[0]
+	if b.lanes == nil && len(b.crews) > b.launched {
+		return b.crews[b.launched]
 	}
 	return b.c.newCrew(b.o)
 }
@@ -107,10 +129,16 @@ func (b *bulk) enter(f *flight, w *crew, at int, own bool) {
 	}
 }
 
+// launch launches what was begun since the last time.
 func (b *bulk) launch() {
-	for _, w := range b.crews {
-		b.c.launch(b.ctx, w, b.inLane())
+	for _, w := range b.crews[b.launched:] {
+		b.c.launch(b.ctx, w, b.inLane(w))
 	}
+	b.launched = len(b.crews)
+}
+
+// renew loads in the background what is due.
+func (b *bulk) renew() {
 	for step := len(b.due); len(b.due) > 0; b.due = b.due[step:] {
 		if b.lanes != nil {
 			step = 1
@@ -119,14 +147,16 @@ func (b *bulk) launch() {
 	}
 }
 
-// inLane is the loader, which waits for its turn if there are lanes.
-func (b *bulk) inLane() loadFunc {
+// inLane is the loader, which waits for its turn if there are lanes. One that waits
+// for another load gives its lane up: that load may wait for a lane.
+func (b *bulk) inLane(w *crew) loadFunc {
 	if b.lanes == nil {
 		return b.load
 	}
+	w.leaveLane = sync.OnceFunc(func() { <-b.lanes })
 	return func(ctx context.Context, flights []*flight) {
 		b.lanes <- struct{}{}
-		defer func() { <-b.lanes }()
+		defer w.leaveLane()
 		b.load(ctx, flights)
 	}
 }
@@ -146,19 +176,20 @@ func (b *bulk) refresh(due []int) {
 	b.c.launchBackground(b.ctx, w, b.load)
 }
 
-func (b *bulk) wait() (first error) {
-	var now *crew // that is waited for; if it has crashed the caller is told
-	defer func() {
-		for _, w := range b.crews {
-			if !w.owner.CompareAndSwap(ownerWaits, ownerLeft) && w.owner.Load() == ownerGets && w != now {
-				b.c.logCrash(w)
-			}
+// leave has crashes logged that no caller is told.
+func (b *bulk) leave() {
+	for _, w := range b.crews {
+		if !w.owner.CompareAndSwap(ownerWaits, ownerLeft) && w.owner.Load() == ownerGets && w != b.now {
+			b.c.logCrash(w)
 		}
-	}()
+	}
+}
+
+func (b *bulk) wait() (first error) {
 	for _, a := range b.waits {
 		err := errOwnKey
 		if !a.f.crew.calls(b.ctx) {
-			now = a.f.crew
+			b.now = a.f.crew
 			err = a.f.wait(b.ctx, a.own)
 		}
 		switch {

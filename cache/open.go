@@ -210,7 +210,6 @@ func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 		}
 		start.Shards = c.recover(res)
 	}
-	start.Named = p.namedPlaces
 	p.links.release() // what was read into it lies in frames now, or is not taken up
 	return start
 }

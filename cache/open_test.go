@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -12,7 +11,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -331,25 +329,9 @@ func TestHeldDirectory(t *testing.T) {
 		mustClose(t, c)
 	})
 	t.Run("by another", func(t *testing.T) {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestHoldsADirectory$")
-		cmd.Env = append(os.Environ(), "EMBER_TEST_HOLD="+dir)
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-		if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-			t.Fatalf("the child said %q, %v", line, err)
-		}
+		cmd, end := holder(t, dir)
 		wantLocked(t, dir, cmd.Process.Pid, fmt.Sprintf("by process %d", cmd.Process.Pid))
-		_ = stdin.Close()
+		end()
 		_ = cmd.Wait()
 		c := open(t, dir, testOptions(4<<20))
 		wantFilled(t, c, 200)

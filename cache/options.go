@@ -23,8 +23,9 @@ type Options struct {
 	// has half of one at most. In the smallest an entry has to 8 MiB.
 	MaxEntryBytes int
 	// Shards is rounded up to a power of two, 256 at most; each needs 1 MiB of
-	// MaxBytes. Default: what the directory has, else from GOMAXPROCS. Another
-	// number than the directory's has Open convert it, which takes time.
+	// MaxBytes. Default: what the directory has, else four for each of GOMAXPROCS.
+	// Another number than the directory's has Open convert it, which takes time:
+	// where Recovery.Timeout is too short the directory keeps its own.
 	Shards int
 
 	// Schema names the meaning of stored values, for example a build ID or

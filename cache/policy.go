@@ -1,8 +1,8 @@
 package cache
 
 // Victims are chosen as in S3-FIFO (Yang and others, SOSP 2023): a new key goes to
-// the small queue, or to main if its ghost is there. While small has over a tenth
-// of the bytes it gives the next victim, else main does. At the head of small an
+// the small queue, or to main if its ghost is there. While small has a tenth of the
+// bytes or more it gives the next victim, else main does. At the head of small an
 // entry that was used twice moves to main, its uses forgotten; another is evicted
 // and leaves a ghost. At the head of main one that was used at all goes to the
 // tail, with one use less; another is evicted. A Set of a key that is there is a

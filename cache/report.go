@@ -22,18 +22,24 @@ const (
 
 var outcomeNames = [...]string{OutcomeCold: "cold", OutcomePartial: "partial", OutcomeWarm: "warm"}
 
-func (o Outcome) String() string { return outcomeNames[o] }
+// String is the outcome's name in lower case.
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("outcome(%d)", uint8(o))
+}
 
 // RecoveryReport tells what Open restored. It is a slog.LogValuer.
 type RecoveryReport struct {
 	Outcome       Outcome
 	Reason        error // why not Warm; nil for a new directory
 	Generation    uint64
-	Weak          int // weak generations applied on top
-	WrittenAt     time.Time
-	MayBeStale    bool // an older generation had to be used
-	Entries       int  // of the generation
-	Bytes         int64
+	Weak          int           // weak generations applied on top
+	WrittenAt     time.Time     // when Generation was; what Weak ones added is younger
+	MayBeStale    bool          // an older generation had to be used
+	Entries       int           // of the generation
+	Bytes         int64         // of its entries, as Stats.Bytes
 	Dropped       int           // entries that could not be proved, or found no room, so far
 	Pages         int           // of the generation
 	PagesVerified int           // so far

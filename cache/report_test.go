@@ -199,3 +199,13 @@ func TestWhatIsLogged(t *testing.T) {
 		}
 	}
 }
+
+func TestOutcomesHaveNames(t *testing.T) {
+	got := ""
+	for _, o := range []Outcome{OutcomeCold, OutcomePartial, OutcomeWarm, 9} {
+		got += o.String() + " "
+	}
+	if want := "cold partial warm outcome(9) "; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

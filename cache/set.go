@@ -7,10 +7,10 @@ import (
 )
 
 // Set stores value under key with the default time to live. It copies both. An
-// error (ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. An
-// entry for which there is no room, because Views pin it, is forgotten, the old
-// one with it: Stats.Rejected counts those. Set never waits for a disk, but for
-// the first touch of a page after Open.
+// error (ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as
+// it was. An entry for which there is no room, because Views pin it, is forgotten,
+// the old one with it: Stats.Rejected counts those. Set never waits for a disk, but
+// for the first touch of a page after Open.
 func (c *Cache) Set(key, value []byte) error {
 	return c.set(key, value, EntryOptions{})
 }
@@ -212,6 +212,9 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	uses := 0
 	if found {
 		e.q |= old.queue() & 1 // an overwrite of a key in main goes to main
+		if e.guard.kind == ifFlying {
+			e.q |= old.queue() & memorySmall // what a load renews stays out of files
+		}
 		uses = min(old.freq()+1, int(freqMask))
 	} else {
 		e.q = s.queueOfLocked(e.q, e.hash)
@@ -222,7 +225,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if !ok {
 		return changed, false
 	}
-	s.newest = place{q, pos}
+	s.newest = location{q, pos}
 	s.writeLocked(q, pos, e.head, e.key, e.body)
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {

@@ -47,7 +47,7 @@ type shard struct {
 	journal     journal
 	ghosts      [2]ghosts // of files' queues, and of MemoryOnly entries
 	own         [2]int64  // segments of large values in small and in main
-	newest      place     // of what was stored last
+	newest      location  // of what was stored last
 	walked      walked
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
@@ -157,8 +157,8 @@ func (s *shard) buryLocked(w word, h header) {
 	}
 }
 
-// A place is where a record lies.
-type place struct {
+// A location is where a record lies.
+type location struct {
 	queue uint8
 	pos   uint64
 }

@@ -65,13 +65,15 @@ func (s *shard) slide(a *slide, now int64) {
 	}
 }
 
-// slideLocked writes the record once more, if its word has stayed the same. The
-// value's time of storing stays, and so do the segments of a large value, as when
-// a record is moved on. changed asks for room.
+// slideLocked writes the record once more, if its word has stayed the same and no
+// Clear has passed it: what is written now would outlive that. The value's time of
+// storing stays, and so do the segments of a large value, as when a record is moved
+// on. changed asks for room.
 func (s *shard) slideLocked(a *slide, now int64) (o outcome, units int) {
 	slot := s.index.slotNumber(a.slot)
 	w := word(atomic.LoadUint64(a.slot))
-	if s.shut || (w^a.w)&^freqMask != 0 || s.lazy.Load() != nil && !s.recordPresentLocked(w) {
+	qu := &s.queues[w.queue()]
+	if s.shut || (w^a.w)&^freqMask != 0 || !w.within(qu.head, qu.tail) || s.lazy.Load() != nil && !s.recordPresentLocked(w) {
 		return miss, 0
 	}
 	q := w.queue()

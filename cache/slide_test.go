@@ -134,6 +134,31 @@ func TestSlideYieldsToWrites(t *testing.T) {
 	checkInvariants(t, c)
 }
 
+// TestNothingSlidesOverAClear: a hit asked before Clear, and it is done when Clear
+// has moved the heads and not yet swept the index.
+func TestNothingSlidesOverAClear(t *testing.T) {
+	o, k := freshOptions(Freshness{TTL: time.Hour, Sliding: true, Jitter: -1})
+	o.Shards = 1
+	c := openMemory(t, o)
+	s, key := c.shards[0], []byte("k")
+	mustSet(t, c, key, []byte("value"))
+	k.pass(40 * time.Minute)
+	r, o2 := s.find(key, c.hash.sum(key))
+	if o2 != hit {
+		t.Fatal("missing")
+	}
+	s.sweepMu.Lock()
+	heads, tails := s.passAll()
+	a := slide{s, r.slot, r.w, &c.terms}
+	s.slide(&a, c.now())
+	s.sweepCleared(heads, tails)
+	s.sweepMu.Unlock()
+	if c.Has(key) {
+		t.Error("the key is there after Clear")
+	}
+	checkInvariants(t, c)
+}
+
 // TestSlidingHitsAllocateNothing, whether or not there is room to ask.
 func TestSlidingHitsAllocateNothing(t *testing.T) {
 	if racing {

@@ -61,11 +61,11 @@ type TypedOptions[K comparable, V any] struct {
 }
 
 // Of returns a typed view of c. It fails without a Cache or a codec, for a codec
-// whose name is empty or over 255 bytes or that cannot be used (see Versioned),
-// for a Namespace over 255 bytes or a bad Freshness, and with ErrSchema if the Namespace is in use on
-// c with other codecs or another MemoryOnly. Entries of a run before with another
-// value codec are what Migrate is for; those with another key codec are not found,
-// and go when their space is needed.
+// whose name is empty or over 255 bytes or that cannot be used (see Versioned), for
+// a Namespace over 255 bytes or a bad Freshness, and with ErrSchema if the Namespace
+// is in use on c with other codecs or another MemoryOnly. Entries of a run before
+// with another value codec are what Migrate is for; those with another key codec are
+// not found, and go when their space is needed.
 func Of[K comparable, V any](c *Cache, keys Codec[K], values Codec[V], o *TypedOptions[K, V]) (*Typed[K, V], error) {
 	if c == nil || keys == nil || values == nil {
 		return nil, errors.New("cache: Of needs a Cache, a codec for keys and one for values")

@@ -24,8 +24,9 @@ func (t *Typed[K, V]) GetOrLoad(ctx context.Context, key K, load func(context.Co
 }
 
 func (t *Typed[K, V]) getOrLoad(ctx context.Context, b *typedBuffer, key K, load loadFunc) (v V, err error) {
+	hash := t.c.hash.sum(b.key)
 	for {
-		r, f, err := t.c.getOrLoad(ctx, b.value[:0], b.key, t.stored(), load)
+		r, f, err := t.c.getOrLoad(ctx, b.value[:0], b.key, hash, t.stored(), load)
 		if err != nil {
 			return v, err
 		}
@@ -33,9 +34,18 @@ func (t *Typed[K, V]) getOrLoad(ctx context.Context, b *typedBuffer, key K, load
 			return t.loaded(key, f.value)
 		}
 		if v, ok := t.resolve(b, key, r); ok {
+			t.c.shardOf(hash).countHit(r.worth)
 			return v, nil
 		}
-		t.c.shardOf(t.c.hash.sum(b.key)).awaitSweep() // else it may be found once more
+		if t.c.refuses() != nil { // it could not be dropped
+			f, err := t.c.fetch(ctx, b.key, hash, t.stored(), load)
+			if f != nil {
+				return t.loaded(key, f.value)
+			} else if err != nil {
+				return v, err
+			}
+		}
+		t.c.shardOf(hash).awaitSweep() // else it may be found once more
 	}
 }
 
@@ -56,7 +66,7 @@ func (t *Typed[K, V]) loaded(key K, value []byte) (v V, err error) {
 // renews it in the background.
 //
 // A nil load means TypedOptions.LoadMany, or else TypedOptions.Load per key, of
-// which 16 run at a time.
+// which 16 run at a time, those that wait for another load not counted.
 //
 // An error is that of the first key that could not be loaded, or of ctx; the map
 // has what was found or loaded nevertheless.

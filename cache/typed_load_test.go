@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -599,4 +600,83 @@ func TestReadOnlyViewsLoad(t *testing.T) {
 	}
 	c.mode.Store(modeWrite)
 	wantTyped(t, v, 1, "old")
+}
+
+// TestReadOnlyViewsLoadWhatDoesNotDecode: it cannot be dropped, and is found again
+// each time.
+func TestReadOnlyViewsLoadWhatDoesNotDecode(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	v := rows(t, c, &TypedOptions[int, string]{LoadMany: manyOf("new")})
+	for key := range 3 {
+		must(t, c.Set(append(bytes.Clone(v.keyPrefix), mustAppend(t, Int[int](), key)...), []byte("nonsense")))
+	}
+	c.mode.Store(modeRead)
+	wantMany(t, v, []int{0, 1, 7}, map[int]string{0: "new", 1: "new", 7: "new"})
+	if got, err := v.GetOrLoad(context.Background(), 2, nil); got != "new" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	down := errors.New("down")
+	if _, err := v.GetOrLoad(context.Background(), 2, func(context.Context, int) (string, error) { return "", down }); err != down {
+		t.Errorf("%v, want %v", err, down)
+	}
+	if st := c.Stats(); st.Loads != 3 || st.LoadErrors != 1 || st.Undecoded != 0 || st.Entries != 3 {
+		t.Errorf("%d loads, %d failed, %d undecoded, %d entries", st.Loads, st.LoadErrors, st.Undecoded, st.Entries)
+	}
+	wantNoFlights(t, c)
+}
+
+// TestMigrateInACallOfManyKeys may panic, and may load a key that the call misses.
+func TestMigrateInACallOfManyKeys(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	must(t, mustOf(t, c, Int[int](), Versioned(String(), 1), nil).SetMany(map[int]string{2: "panics", 3: "loads"}))
+	c.namespaces.uses = nil // as in a later process
+	var v *Typed[int, string]
+	v = rows(t, c, &TypedOptions[int, string]{
+		Migrate: func(_ string, key int, _ []byte) (string, bool) {
+			if key == 2 {
+				boom("migrated")
+			}
+			got, err := v.GetOrLoad(ctx, 1, nil)
+			return "with " + got, err == nil
+		},
+		LoadMany: manyOf("loaded"),
+	})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		v.GetOrLoadMany(ctx, []int{0, 2}, nil)
+	}()
+	wantNoFlights(t, c)
+	got, err := v.GetOrLoadMany(ctx, []int{0, 1, 3}, nil)
+	if want := map[int]string{0: "loaded", 1: "loaded", 3: "with loaded"}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// TestLoadsOfACallWaitForEachOther: more than run at a time, each for the next.
+func TestLoadsOfACallWaitForEachOther(t *testing.T) {
+	const n = 3 * bulkLanes
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var v *Typed[int, string]
+	v = rows(t, openMemory(t, testOptions(1<<20)), &TypedOptions[int, string]{Load: func(inner context.Context, key int) (string, error) {
+		if key == n-1 {
+			return "last", nil
+		}
+		return v.GetOrLoad(inner, key+1, nil)
+	}})
+	var keys []int
+	want := make(map[int]string)
+	for key := range n {
+		keys, want[key] = append(keys, key), "last"
+	}
+	got, err := v.GetOrLoadMany(ctx, keys, nil)
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%d values, %v, want %d", len(got), err, n)
+	}
 }

@@ -124,21 +124,23 @@ func (t *Typed[K, V]) View(key K, fn func(raw []byte) error) error {
 }
 
 func (t *Typed[K, V]) view(b *typedBuffer, key K, fn func(raw []byte) error) error {
-	other := false
 	err := t.c.view(b.key, func(stored []byte) error {
 		body, today := bytes.CutPrefix(stored, t.valuePrefix)
-		if other = !today; other {
-			return nil
+		if !today {
+			return errOther
 		}
 		return fn(body)
 	}, t.terms)
-	if !other {
+	if err != errOther {
 		return err
 	}
+	s := t.c.shardOf(t.c.hash.sum(b.key))
 	r, ok := t.current(b, key, 0)
 	if !ok {
+		s.stats.misses.Add(1)
 		return ErrNotFound
 	}
+	s.stats.hits.Add(1)
 	return fn(r.value[len(t.valuePrefix):])
 }
 
@@ -153,8 +155,9 @@ func (t *Typed[K, V]) Has(key K) (ok bool) {
 	return ok
 }
 
-// Info is Has with what is known of the entry, also of one that is Stale. Size is that of key and value as
-// stored, with the names before them; Stamp is for SetEntry.
+// Info is Has with what is known of the entry, also of one that is Stale. Size is
+// that of key and value as stored, with the names before them; Stamp is for
+// SetEntry.
 func (t *Typed[K, V]) Info(key K) (e EntryInfo, ok bool) {
 	b := takeBuffer()
 	if t.encodeKey(b, key) == nil {

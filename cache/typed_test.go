@@ -683,3 +683,21 @@ func TestAMemoryOnlyNamespaceIsInNoFile(t *testing.T) {
 	}
 	mustClose(t, c)
 }
+
+// TestIfAbsentTakesThePlaceOfWhatIsNoValue: of a codec that this view does not know.
+// What Migrate takes is there.
+func TestIfAbsentTakesThePlaceOfWhatIsNoValue(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	must(t, mustOf(t, c, Int[int](), userV1, nil).SetMany(map[int]v1{1: {"Ada Lovelace"}, 2: {"Kurt Gödel"}}))
+	c.namespaces.uses = nil // as in a later process
+	without := mustOf(t, c, Int[int](), userV2, nil)
+	must(t, without.SetEntry(1, v2{"first", "come"}, EntryOptions{IfAbsent: true}))
+	wantTyped(t, without, 1, v2{"first", "come"})
+	with := mustOf(t, c, Int[int](), userV2, &TypedOptions[int, v2]{Migrate: migrateUser})
+	for key := range 2 {
+		if err := with.SetEntry(1+key, v2{"too", "late"}, EntryOptions{IfAbsent: true}); !errors.Is(err, ErrConflict) {
+			t.Errorf("key %d: %v, want ErrConflict", 1+key, err)
+		}
+	}
+	wantTyped(t, with, 2, v2{"Kurt", "Gödel"})
+}

@@ -3,8 +3,8 @@ package cache
 import "time"
 
 // Set stores v under key with the view's time to live. An error (of a codec,
-// ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was. Keys and
-// values count with the names that lie before them; see Typed.
+// ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as it was.
+// Keys and values count with the names that lie before them; see Typed.
 func (t *Typed[K, V]) Set(key K, v V) error { return t.SetEntry(key, v, EntryOptions{}) }
 
 // SetWithTTL is Set with another TTL; negative means none, 0 the view's.
@@ -12,11 +12,15 @@ func (t *Typed[K, V]) SetWithTTL(key K, v V, ttl time.Duration) error {
 	return t.SetEntry(key, v, EntryOptions{TTL: ttl})
 }
 
-// SetEntry is Set with settings of the entry's own, as Cache.SetEntry.
+// SetEntry is Set with settings of the entry's own, as Cache.SetEntry. To IfAbsent
+// what Has would not find is not there.
 func (t *Typed[K, V]) SetEntry(key K, v V, o EntryOptions) error {
 	b := takeBuffer()
 	err := t.encodeKey(b, key)
 	if err == nil {
+		if o.IfAbsent {
+			t.current(b, key, 0) // drops what is of another codec
+		}
 		err = t.encodeValue(b, v)
 	}
 	if err == nil {

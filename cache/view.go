@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"runtime"
 	"time"
 )
@@ -33,7 +34,7 @@ func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 			return ErrNotFound
 		}
 		if r.head.large() {
-			return c.viewCopy(key, fn, t)
+			return s.viewCopy(key, hash, fn, t)
 		}
 		if ok, err := s.viewPinned(&r, now, fn, t); ok {
 			return err
@@ -51,25 +52,36 @@ func (s *shard) viewPinned(r *ref, now int64, fn func(value []byte) error, t *te
 	if !r.holds() {
 		return false, nil
 	}
-	s.stats.hits.Add(1)
 	r.use()
 	if r.head.slides() {
 		t.slide(s, r, now)
 	}
 	from := headerSize + r.head.keyLen()
 	to := from + r.head.valueLen()
-	err = fn(r.rec[from:to:to])
+	err = s.show(r.rec[from:to:to], fn)
 	runtime.KeepAlive(s.cache) // else its memory might be unmapped under fn
 	return true, err
 }
 
-func (c *Cache) viewCopy(key []byte, fn func(value []byte) error, t *terms) error {
-	hash := c.hash.sum(key)
-	value, ok := c.shardOf(hash).get(nil, key, hash, t)
-	if !ok {
+func (s *shard) viewCopy(key []byte, hash uint64, fn func(value []byte) error, t *terms) error {
+	r := s.look(nil, key, hash, t, 0)
+	if !r.found {
+		s.stats.misses.Add(1)
 		return ErrNotFound
 	}
-	return fn(value)
+	return s.show(r.value, fn)
+}
+
+// errOther is what a view's fn returns for a value of another codec, which is no
+// hit yet.
+var errOther = errors.New("cache: a value of another codec")
+
+func (s *shard) show(value []byte, fn func(value []byte) error) error {
+	err := fn(value)
+	if err != errOther {
+		s.stats.hits.Add(1)
+	}
+	return err
 }
 
 // GetMany appends the values of keys to dst, in order; ends[i] is where value i

@@ -32,7 +32,8 @@ func makeWord(queue uint8, pos uint64, tag uint32) word {
 }
 
 // freq is how often the entry was used lately, 3 at most: a hint for who is
-// evicted, and for what to bring back first after Open. withFreq carries it to another word.
+// evicted, and for what to bring back first after Open. withFreq carries it to
+// another word.
 func (w word) freq() int              { return int(w & freqMask) }
 func (w word) withFreq(freq int) word { return w&^freqMask | word(max(freq, 0)) }
 

@@ -102,6 +102,9 @@ func runLoad(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.StringVar(&o.URL, "url", "http://localhost:8080", "of the service")
 	length := flags.Duration("for", 30*time.Second, "how long")
 	flags.Parse(args)
+	if flags.NArg() > 0 {
+		return fmt.Errorf("load: %q is no flag", flags.Arg(0))
+	}
 	if err := o.Validate(); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -122,11 +125,14 @@ func runDeploy(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.IntVar(&o.Conns, "db-conns", 10, "queries at a time")
 	small := flags.Bool("ci", false, "small and short, without files")
 	flags.Parse(args)
+	if flags.NArg() > 0 {
+		return fmt.Errorf("deploy: %q is no flag", flags.Arg(0))
+	}
 	if *small {
 		o.Load.Rate, o.Load.Products, o.Out = 200, 500, ""
 		o.Warm, o.Before, o.After = 3*time.Second, 2*time.Second, 3*time.Second
 	}
-	if err := o.Load.Validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return fmt.Errorf("deploy: %w", err)
 	}
 	return deploy.Run(ctx, os.Stdout, o)

@@ -35,6 +35,14 @@ type Options struct {
 // overlap is how long the new process runs before the old one is told to go.
 const overlap = time.Second
 
+// Validate says what no deploys can be compared with.
+func (o *Options) Validate() error {
+	if o.Before < time.Second || o.After < time.Second || o.Warm < 0 || o.Latency < 0 || o.Conns < 1 {
+		return errors.New("-before and -after are a second at least, -warm and -db-latency not negative, -db-conns 1 at least")
+	}
+	return o.Load.Validate()
+}
+
 // A series is one deploy: what runs before and after it.
 type series struct {
 	name     string
@@ -215,7 +223,7 @@ func (d *deployment) restart(ctx context.Context, old *Process) (out *outcome, a
 		}
 	} else {
 		if err := old.Stop(); err != nil {
-			return nil, at, nil, fmt.Errorf("the old server did not end well: %w", err)
+			return nil, at, nil, fmt.Errorf("the old server did not end well: %w; it said:\n%s", err, old.said())
 		}
 		out.gone = time.Since(at)
 	}

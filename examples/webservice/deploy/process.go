@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -66,11 +67,21 @@ func (p *Process) WaitReady(ctx context.Context, url string) (string, error) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-p.done:
-			return "", fmt.Errorf("server has ended: %v; see %s", p.err, p.log)
+			return "", fmt.Errorf("server has ended: %v; it said:\n%s", p.err, p.said())
 		case <-ctx.Done():
-			return "", fmt.Errorf("server is not ready: %v %s %w; see %s", err, body, ctx.Err(), p.log)
+			return "", fmt.Errorf("server is not ready: %v %s %w; it said:\n%s", err, body, ctx.Err(), p.said())
 		}
 	}
+}
+
+// said is the end of what the server, and those before it, have logged.
+func (p *Process) said() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(len(lines)-10, 0):], "\n")
 }
 
 // Ask gets a page over a connection of its own.

@@ -56,6 +56,25 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func TestValidate(t *testing.T) {
+	o, _ := example()
+	if err := o.Validate(); err != nil {
+		t.Errorf("got %v for an ordinary deploy, want no error", err)
+	}
+	for name, spoil := range map[string]func(*Options){
+		"nothing before": func(o *Options) { o.Before = 0 },
+		"nothing after":  func(o *Options) { o.After = time.Millisecond },
+		"no connections": func(o *Options) { o.Conns = 0 },
+		"no load":        func(o *Options) { o.Load.Rate = 0 },
+	} {
+		o, _ := example()
+		spoil(o)
+		if err := o.Validate(); err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	o, outcomes := example()
 	if err := verdict(o, outcomes[:2]); err != nil {
