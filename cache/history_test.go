@@ -22,7 +22,7 @@ func TestCrashAnywhereInAHistory(t *testing.T) {
 	rng := newRand(t)
 	o := &tour{budget: *historyStates}
 	if o.budget == 0 {
-		o.budget = 1500
+		o.budget = 1000
 		if racing || testing.Short() {
 			o.budget = 300
 		}
