@@ -45,6 +45,7 @@ func mostWalked(c *Cache, key, value []byte) (most walked) {
 
 // TestASetWalksABoundedPiece: whatever lies in the cache, and however it is used.
 func TestASetWalksABoundedPiece(t *testing.T) {
+	alone(t)
 	uniform := func(n int) func(*rand.Rand) int { return func(*rand.Rand) int { return n } }
 	for _, c := range []struct {
 		name   string
@@ -104,6 +105,7 @@ func testBounded(t *testing.T, shards, keys int, size func(*rand.Rand) int, hot 
 // TestASetFindsAFrame: where none is left, since something holds what the writers
 // leave free, a Set walks two segments more, at most, and stores.
 func TestASetFindsAFrame(t *testing.T) {
+	alone(t)
 	for _, shards := range []int{1, 4} {
 		t.Run(fmt.Sprint("shards=", shards), func(t *testing.T) {
 			o := testOptions(4 << 20)

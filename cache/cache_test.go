@@ -214,6 +214,7 @@ func TestReadsNeedNoLock(t *testing.T) {
 }
 
 func TestNothingLiveIsForgottenUnderHalf(t *testing.T) {
+	alone(t)
 	const maxBytes = 8 << 20
 	for _, size := range []int{40, 300, 3000, 20000, 100000} {
 		t.Run(fmt.Sprint("value=", size), func(t *testing.T) {

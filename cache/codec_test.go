@@ -106,6 +106,7 @@ func FuzzDecoders(f *testing.F) {
 // TestDecodersTakeAnything is a short FuzzDecoders: seeds with a few bytes changed,
 // cut off or added.
 func TestDecodersTakeAnything(t *testing.T) {
+	alone(t)
 	rng := newRand(t)
 	for _, f := range forms() {
 		for range 1000 {

@@ -261,6 +261,7 @@ func TestManyShapesInARow(t *testing.T) {
 // was used stays first, then what is newest; the rest is counted, and the same
 // files give the same state.
 func TestWhatDoesNotFitIsTheOldest(t *testing.T) {
+	alone(t)
 	fs := crashfs.New()
 	o := quietOptions(fs, 4)
 	o.MaxBytes = 16 << 20

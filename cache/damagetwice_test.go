@@ -92,6 +92,7 @@ func (have content) digest() (sum uint64) {
 // TestRecoveredTwiceIsTheSame: the same directory gives the same state, whoever
 // reads it first and however, after any crash and any damage.
 func TestRecoveredTwiceIsTheSame(t *testing.T) {
+	alone(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	for _, spoilt := range []bool{false, true} {
 		t.Run(fmt.Sprintf("damaged %v", spoilt), func(t *testing.T) {

@@ -21,6 +21,15 @@ func fewer(n int) int {
 	return n
 }
 
+// alone skips a test of one goroutine under the race detector, for which it would
+// be ten times slower and show nothing.
+func alone(t *testing.T) {
+	t.Helper()
+	if racing {
+		t.Skip("one goroutine: run without the race detector")
+	}
+}
+
 // flushed opens a world with something in a durable generation.
 func flushed(t *testing.T, rng *rand.Rand, full bool) *world {
 	t.Helper()

@@ -116,6 +116,7 @@ func queueOfNext(t *testing.T, c *Cache, key []byte) uint8 {
 // TestGhostsComeBack: after Close, and after a kill, a key that had left comes back
 // to main.
 func TestGhostsComeBack(t *testing.T) {
+	alone(t)
 	for name, end := range map[string]func(*Cache){
 		"Close": func(c *Cache) { mustClose(t, c) },
 		"kill":  func(c *Cache) { mustFlush(t, c); drop(c) },
@@ -137,6 +138,7 @@ func TestGhostsComeBack(t *testing.T) {
 // TestDamagedGhostsAreNoDamage: they are forgotten, and nothing else is, nor is it
 // reported.
 func TestDamagedGhostsAreNoDamage(t *testing.T) {
+	alone(t)
 	for name, harm := range map[string]func(b []byte) []byte{
 		"cut off": func(b []byte) []byte { return b[:0] },
 		"torn":    func(b []byte) []byte { return b[:100] },
@@ -282,6 +284,7 @@ func TestWhatIsHomeIsNotHeld(t *testing.T) {
 
 // TestGhostsOfAnotherShapeAreForgotten: a conversion makes other shards.
 func TestGhostsOfAnotherShapeAreForgotten(t *testing.T) {
+	alone(t)
 	dir, o := t.TempDir(), stepOptions(4<<20)
 	for _, shards := range []int{4, 1, 2} {
 		o.Shards = shards

@@ -138,6 +138,7 @@ func playCache(t testing.TB, c *Cache, accesses []uint32) (hits int) {
 
 // TestHitRatio: Ember's hit ratio is within a point of S3-FIFO by item.
 func TestHitRatio(t *testing.T) {
+	alone(t)
 	t.Log("| trace | tenants | room | MiB | ideal | S3-FIFO | Ember | LRU | FIFO | Ember - S3-FIFO |")
 	if *tracesFlag == "" {
 		n := fewer(300_000)

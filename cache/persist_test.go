@@ -35,6 +35,7 @@ func mustClose(t testing.TB, c *Cache) {
 }
 
 func TestCloseAndOpenGiveTheSameState(t *testing.T) {
+	alone(t)
 	dir := t.TempDir()
 	o := testOptions(64 << 20)
 	c := open(t, dir, o)

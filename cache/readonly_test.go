@@ -151,6 +151,7 @@ func TestReadOnlyWithoutADirectory(t *testing.T) {
 // opened, from whatever moment of its Open on. When the reader is closed, it gets
 // the places back.
 func TestReaderLosesNothing(t *testing.T) {
+	alone(t)
 	for fire := 0; ; fire += 1 + fire/12*fewer(4) {
 		fsys := crashfs.New()
 		owner := openOn(t, quietOptions(fsys, 1))

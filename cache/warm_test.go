@@ -27,6 +27,7 @@ func playWriting(t testing.TB, c *Cache, accesses []uint32) (hits int) {
 // TestKilledPolicyIsWarm: a cache that was closed or killed halfway goes on with as
 // many hits as one that was not, less a point at most: uses and ghosts are back.
 func TestKilledPolicyIsWarm(t *testing.T) {
+	alone(t)
 	if *tracesFlag != "" {
 		tr := readTrace(t, filepath.Join(*tracesFlag, "cloudphysics-w106.u32.gz"))
 		for _, percent := range []int{1, 2, 5, 10, 20, 40} {
