@@ -19,7 +19,8 @@ func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		now := c.now()
 		if o == hit && r.head.gone(now) {
 			s.stats.passOver(r.head)
@@ -184,7 +185,8 @@ func (c *Cache) peek(key []byte) (r ref, ok bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue
