@@ -8,5 +8,6 @@ func rows() []row {
 		setRow(),
 		mixRow("mix95", "95/5", 20),
 		mixRow("mix75", "75/25", 4),
+		tuningRow(),
 	}
 }
