@@ -91,7 +91,7 @@ func behindJob(j *job, s shape) (figures, error) {
 		}
 	}
 	got["Set"] = float64(b.took.Nanoseconds()) / float64(max(b.sets, 1))
-	got["Sets/s"] = float64(b.sets) / b.ran.Seconds()
+	got["Sets/s"] = float64(b.sets) / max(b.ran.Seconds(), 1e-9)
 	got["late, µs"] = micros(b.late.quantile(0.99))
 	got["hits %"] = b.seen.percent()
 	if e, ok := p.(*ember); ok {
