@@ -1,12 +1,17 @@
 package main
 
 // rows is the table of all rows, in the order of the report.
-func rows() []row {
+func rows(o *options) []row {
 	return []row{
 		getRow(),
 		getManyRow(),
 		setRow(),
 		mixRow("mix95", "95/5", 20),
 		mixRow("mix75", "75/25", 4),
+		restartRow(o),
+		writtenRow(o),
+		memoryRow(o),
+		collectorRow(o),
+		hitratio(o),
 	}
 }
