@@ -102,7 +102,9 @@ func changedJob(j *job, s shape, percent int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	fill(p, s)
+	if err := storeRange(p.peer, s, 0, s.entries); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(p.save(), p.save()); err != nil { // the second: what the fill left to write
 		return nil, err
 	}
@@ -138,9 +140,13 @@ func changedJob(j *job, s shape, percent int) (figures, error) {
 	return got, p.close()
 }
 
-// putEntry writes key and value of entry i in one of its versions.
+// putEntry writes key and value of entry i in one of its versions. The rest of the
+// value is noise, which nobody can compress.
 func putEntry(key, value []byte, i uint64, version uint32) {
 	putKey(key, i)
+	for at := 0; at+8 <= len(value); at += 8 {
+		binary.LittleEndian.PutUint64(value[at:], mixed(i<<24+uint64(version)<<16+uint64(at)))
+	}
 	putValue(value, key)
 	binary.LittleEndian.PutUint32(value[8:], version)
 }
@@ -194,7 +200,9 @@ func steadyJob(j *job, part int64) (figures, error) {
 		return nil, err
 	}
 	e := &ember{c: c}
-	fill(e, s)
+	if err := storeRange(e, s, 0, s.entries); err != nil {
+		return nil, err
+	}
 	if _, err := c.Flush(context.Background()); err != nil {
 		return nil, err
 	}
