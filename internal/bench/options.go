@@ -113,11 +113,15 @@ func (o *options) length(normal time.Duration) time.Duration {
 	return normal
 }
 
-// lastingDir is the directory of a contestant in a variant that lasts.
-func (o *options) lastingDir(row, variant, who string) string {
+// lastingDir is the directory of a contestant in a variant that lasts, else empty.
+func (o *options) lastingDir(r *row, v *variant, who string) string {
+	if v.lasting == "" {
+		return ""
+	}
 	dir := o.Dir
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	return filepath.Join(dir, "ember-bench-"+strings.NewReplacer("/", "-", "=", "-", " ", "-").Replace(row+"-"+variant+"-"+who))
+	name := strings.NewReplacer("/", "-", "=", "-", " ", "-").Replace(r.name + "-" + v.lasting + "-" + who)
+	return filepath.Join(dir, "ember-bench-"+name)
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +24,7 @@ const (
 	figColdLeft  = "cold: left in the page cache, %"
 	figFlat      = "first hit of 8 GiB over that of 1 GiB"
 
+	restartMany = ", all cores" // suffix of a variant over the same data
 	restartFlat = "ember, 8 GiB over 1 GiB"
 
 	stepFill, stepOpen = "fill", "open"
@@ -37,7 +41,8 @@ func restartRow(o *options) row {
 		about: fmt.Sprintf("A process stores so many GiB of values under keys of %d bytes, saves, and ends: by closing, or by "+
 			"SIGKILL right after it has stored a 100th of them once more. Each round a fresh process opens what is there, twice: with "+
 			"all of its files in the page cache, and with none (cold). The clock runs from the call that opens to the first hit, and to the "+
-			"moment when every entry was read once, in a scattered order, by one goroutine; then all are read again. save is the "+
+			"moment when every entry was read once, in a scattered order, by one goroutine, or on all cores and with GetMany where a cache "+
+			"has such a call; then all are read again. save is the "+
 			"time from the last Set until everything is durable or written, measured once. Caches that save on demand are "+
 			"saved once before they are closed, and have nothing after a kill. Those that take minutes for more than a GiB are measured "+
 			"with one alone. Ember and fastcache have room for a quarter more than the data.", keySize),
@@ -59,6 +64,7 @@ func restartRow(o *options) row {
 		goals []goal
 	}{
 		{"1GiB/value=256/closed", shape{256, 1 << 22}, false, restartAll, []goal{toFastcache(0.005), toAll("fastcache", 0.5), toAll("bbolt", 0.1)}},
+		{"1GiB/value=256/closed" + restartMany, shape{256, 1 << 22}, false, []string{"ember", "fastcache", "bbolt"}, []goal{toAll("fastcache", 0.5), toAll("bbolt", 0.1)}},
 		{"1GiB/value=256/killed", shape{256, 1 << 22}, true, restartAll, nil},
 		{"1GiB/value=4096/closed", shape{4096, 1 << 18}, false, restartAll, []goal{toFastcache(0.005), toAll("fastcache", 0.5)}},
 		{"4GiB/value=256/closed", shape{256, 1 << 24}, false, two, []goal{toFastcache(0.005)}},
@@ -68,7 +74,7 @@ func restartRow(o *options) row {
 			v.entries >>= 12
 		}
 		r.variants = append(r.variants, variant{
-			name: v.name, contestants: v.who, reference: "fastcache", goals: v.goals, lasting: true,
+			name: v.name, contestants: v.who, reference: "fastcache", goals: v.goals, lasting: strings.TrimSuffix(v.name, restartMany),
 			run: func(j *job) (figures, error) { return restartJob(j, v.shape, v.dies) },
 		})
 	}
@@ -100,7 +106,7 @@ func restartJob(j *job, s shape, dies bool) (figures, error) {
 	case stepFill:
 		return who.fill(sizing{s, j.Dir}, dies)
 	case stepOpen:
-		return who.reopen(sizing{s, j.Dir}, dies)
+		return who.reopen(sizing{s, j.Dir}, dies, strings.HasSuffix(j.Variant, restartMany))
 	}
 	if dies && !who.kill {
 		return figures{figWarmHits: 0}, nil
@@ -222,7 +228,7 @@ func storeRange(p peer, s shape, from, to int) error {
 func rewrite(p peer, s shape) error { return storeRange(p, s, 0, s.entries/100) }
 
 // reopen opens what is there and reads everything twice.
-func (r *restarter) reopen(s sizing, dies bool) (figures, error) {
+func (r *restarter) reopen(s sizing, dies, many bool) (figures, error) {
 	began := time.Now()
 	p, err := r.open(s)
 	if err != nil {
@@ -236,9 +242,13 @@ func (r *restarter) reopen(s sizing, dies bool) (figures, error) {
 			first = time.Since(began)
 		}
 	}
-	n := readAll(p, s.shape)
+	read := readAll
+	if many {
+		read = readMany
+	}
+	n := read(p, s.shape)
 	all := time.Since(began)
-	again := readAll(p, s.shape)
+	again := read(p, s.shape)
 	steady := time.Since(began) - all
 	got := figures{
 		figWarmFirst: float64(first) / 1e6, figWarmAll: all.Seconds(), figWarmHits: n.percent(), figSteady: steady.Seconds(),
@@ -257,6 +267,48 @@ func readAll(p peer, s shape) (n presence) {
 		n.note(key, s.value)(p.get(buf, key))
 	}
 	return n
+}
+
+// readMany does so on all cores, in batches where the cache has a call for that.
+func readMany(p peer, s shape) (all presence) {
+	workers := make([]worker, runtime.NumCPU())
+	share := (s.entries + len(workers) - 1) / len(workers)
+	var wg sync.WaitGroup
+	for i := range workers {
+		w := (&load{p: p, size: s.value}).worker(i)
+		keys := make([]byte, batch*keySize)
+		wg.Go(func() {
+			for from := i * share; from < min((i+1)*share, s.entries); from += batch {
+				w.readBatch(keys, from, min(from+batch, (i+1)*share, s.entries), s.entries)
+			}
+			workers[i] = *w
+		})
+	}
+	wg.Wait()
+	for i := range workers {
+		all.add(workers[i].presence)
+	}
+	return all
+}
+
+// readBatch reads entries by their places in the scattered order; keys has room for
+// a batch of them.
+func (w *worker) readBatch(keys []byte, from, to, entries int) {
+	w.keys = w.keys[:0]
+	for i := from; i < to; i++ {
+		key := keys[(i-from)*keySize:][:keySize]
+		putKey(key, scattered(i, entries))
+		w.keys = append(w.keys, key)
+	}
+	if b, ok := w.p.(batcher); ok {
+		w.buf, w.ends = b.getMany(w.buf[:0], w.ends[:0], w.keys)
+		w.sawMany()
+		return
+	}
+	for _, key := range w.keys {
+		value, ok := w.p.get(w.buf[:0], key)
+		w.saw(key, value, ok)
+	}
 }
 
 // scattered is the number of the entry that is read as the ith; n is a power of two.

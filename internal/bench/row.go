@@ -31,9 +31,10 @@ type variant struct {
 	// run measures one contestant, in a process of its own. What it returns are
 	// the figures; an error fails the row. Nil: all of it is derived.
 	run func(j *job) (figures, error)
-	// lasting: each contestant has one directory for all rounds, in which run finds
-	// what it left.
-	lasting bool
+	// lasting names the data of variants that follow each other: each contestant has
+	// one directory for all their rounds, in which run finds what it left. Empty: a
+	// directory for each job.
+	lasting string
 }
 
 // figures are what one process measured, by name.

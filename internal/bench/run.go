@@ -33,10 +33,14 @@ func measureRow(ctx context.Context, o *options, r *row, progress io.Writer) *re
 	defer func() { res.took = time.Since(began) }()
 	for i := range r.variants {
 		v := &r.variants[i]
-		if v.run == nil || !strings.Contains(v.name, o.Only) || o.Prepare && !v.lasting {
+		if v.run == nil || !strings.Contains(v.name, o.Only) || o.Prepare && v.lasting == "" {
 			continue
 		}
-		if res.err = res.measureVariant(ctx, o, v, progress); res.err != nil {
+		res.err = res.measureVariant(ctx, o, v, progress)
+		if last := i+1 == len(r.variants) || r.variants[i+1].lasting != v.lasting; !o.Keep && (last || res.err != nil) {
+			res.err = errors.Join(res.err, o.removeLasting(r, v))
+		}
+		if res.err != nil {
 			return res
 		}
 	}
@@ -46,22 +50,14 @@ func measureRow(ctx context.Context, o *options, r *row, progress io.Writer) *re
 	return res
 }
 
-func (r *result) measureVariant(ctx context.Context, o *options, v *variant, progress io.Writer) (err error) {
-	dirs := map[string]string{}
-	if v.lasting {
-		for _, who := range v.chosen(o) {
-			dirs[who] = o.lastingDir(r.row.name, v.name, who)
-			if !o.Keep {
-				defer func() { err = errors.Join(err, os.RemoveAll(dirs[who])) }()
-			}
-		}
-	}
+func (r *result) measureVariant(ctx context.Context, o *options, v *variant, progress io.Writer) error {
 	rounds := o.rounds(r.row.rounds)
 	for round := range rounds {
 		for _, who := range rotated(v.chosen(o), round) {
 			fmt.Fprintf(progress, "%s %s, round %d of %d: %s\n", r.row.name, v.name, round+1, rounds, who)
+			j := job{Options: *o, Row: r.row.name, Variant: v.name, Contestant: who, Round: round, Dir: o.lastingDir(r.row, v, who)}
 			start := time.Now()
-			got, err := measure(ctx, job{Options: *o, Row: r.row.name, Variant: v.name, Contestant: who, Round: round, Dir: dirs[who]})
+			got, err := measure(ctx, j)
 			if err != nil {
 				return err
 			}
@@ -69,6 +65,16 @@ func (r *result) measureVariant(ctx context.Context, o *options, v *variant, pro
 		}
 	}
 	return nil
+}
+
+// removeLasting removes what a variant's contestants have left.
+func (o *options) removeLasting(r *row, v *variant) (err error) {
+	for _, who := range v.contestants {
+		if dir := o.lastingDir(r, v, who); dir != "" {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return err
 }
 
 // rotated returns the list, begun at another place each round, so that nobody is
