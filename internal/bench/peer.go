@@ -56,6 +56,7 @@ var makers = map[string]func(s sizing) (peer, error){
 	"ember-still":  newEmberStill,
 	"ember-view":   newEmber,
 	"fastcache":    newFastcache,
+	"floor":        newFloor,
 	"freecache":    newFreecache,
 	"bigcache":     newBigcache,
 	"ristretto":    newRistretto,
