@@ -208,6 +208,9 @@ func (c *Cache) tick() {
 			c.tellLeavers()
 			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
 			}
+			for _, s := range c.shards {
+				s.warmIndex()
+			}
 			if c.journals != nil {
 				c.journals.tick()
 			}
