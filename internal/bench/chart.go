@@ -24,6 +24,7 @@ const (
 	panelHeight = 3.2 * vg.Inch
 	chartDPI    = 120
 	groupShare  = 0.8 // of a group's width that has bars
+	legendShare = 1.2 // width of a panel over that of its groups
 )
 
 // colors are of the contestants, in order; the first is Ember's.
@@ -104,14 +105,13 @@ func (r *result) panel(v *variant) (*plot.Plot, error) {
 		}
 	}
 	p.NominalX(r.row.chart...)
-	p.X.Min, p.X.Max = -0.5, float64(len(r.row.chart))-0.5
+	groups := float64(len(r.row.chart))
+	p.X.Min, p.X.Max = -0.5, groups*legendShare-0.5
 	p.Y.Min = 0
 	if s.log {
 		p.Y.Tick.Marker = plot.TickerFunc(func(low, high float64) []plot.Tick { return logTicks(s.floor, low, high) })
 	}
 	p.Legend.Top = true
-	p.Legend.Left = false
-	p.Y.Max *= 1.35 // room for the legend
 	return p, nil
 }
 

@@ -4,9 +4,13 @@ package main
 func rows() []row {
 	return []row{
 		getRow(),
+		getSetsRow(),
 		getManyRow(),
 		setRow(),
 		mixRow("mix95", "95/5", 20),
 		mixRow("mix75", "75/25", 4),
+		onOffRow(),
+		latencyRow(),
+		maximaRow(),
 	}
 }
