@@ -206,8 +206,7 @@ func (c *Cache) tick() {
 		case <-t.C:
 			c.clock.tick()
 			c.tellLeavers()
-			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
-			}
+			c.frames.tick()
 			for _, s := range c.shards {
 				s.warmIndex()
 			}
