@@ -18,6 +18,7 @@ type Dumper struct {
 	cfg            Config
 	src            Source
 	opens, lineage uint64
+	forecast       forecast
 
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
 	doubt     atomic.Bool   // see Mend
@@ -101,6 +102,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		kick:     make(chan struct{}, 1),
 		pending:  newPending(shards, cfg.PendingBytes),
 		base:     restored(&start),
+		forecast: newForecast(shards),
 		history:  restoredHistory(&start),
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
@@ -136,7 +138,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 // needs. The segments can wait for the next durable generation.
 func (d *Dumper) restore(s *Start) {
 	d.start = s
-	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record, s.Count)
+	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Count)
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State

@@ -46,7 +46,7 @@ func (d *Dumper) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.Predicted += time.Duration(d.linked) * perLinkByte
+	s.Predicted += d.forecast.links(d.linked)
 	s.Busy = d.busy.what
 	if s.Busy == "" {
 		s.Busy = d.busyWeak.what
@@ -89,7 +89,7 @@ func (d *Dumper) finish(g *generation, err error) {
 	}
 	if r := d.base.record; r != nil {
 		s.Generation = r.Generation
-		s.Predicted = d.predict(r, d.home.table.len())
+		s.Predicted = d.predict(d.home.table.len())
 	}
 	s.OnDisk = onDisk
 	s.Places, s.PlacesFree = int(d.home.places.total), d.home.places.count
