@@ -36,8 +36,8 @@ type Dumper struct {
 	busyWeak busy
 	health   health
 	stats    Stats
-	linked   int64 // bytes of links since the newest durable cut, when last looked at
-	newest   *Note // of the newest durable generation; nil: not of this process
+	linked   time.Duration // what links since the newest durable cut would take a start, when last looked at
+	newest   *Note         // of the newest durable generation; nil: not of this process
 	holds    []*Hold
 	keepTo   uint64 // generations up to this one are not retired; 0: none
 

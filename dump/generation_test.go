@@ -125,7 +125,7 @@ func TestChoice(t *testing.T) {
 			r := newRig(t, 1, nil)
 			r.f.churn(50)
 			r.flush()
-			r.d.forecast = forecast{workers: 1} // whatever the machine has
+			r.d.forecast = forecast{workers: 1, shards: 1} // whatever the machine has
 			c.tweak(r.d)
 			r.f.churn(5)
 			g := r.d.begin(order{})

@@ -26,7 +26,7 @@ const (
 	hugePage    = 2 << 20
 	// What a KiB costs that is read, in one go, and then hashed and taken over, by
 	// all workers: of links, whose bytes go into frames, and of blobs.
-	perLinkRead, perLinkKiB = 400 * time.Nanosecond, 620 * time.Nanosecond
+	perLinkRead, perLinkKiB = 400 * time.Nanosecond, 560 * time.Nanosecond
 	perBlobRead, perBlobKiB = 300 * time.Nanosecond, 350 * time.Nanosecond
 
 	mostWorkers = 2
@@ -36,10 +36,13 @@ const (
 )
 
 // A forecast is what the parts of a start cost with so many workers.
-type forecast struct{ workers time.Duration }
+type forecast struct {
+	workers time.Duration
+	shards  int
+}
 
 func newForecast(shards int) forecast {
-	return forecast{time.Duration(min(runtime.GOMAXPROCS(0), shards, mostWorkers))}
+	return forecast{time.Duration(min(runtime.GOMAXPROCS(0), shards, mostWorkers)), shards}
 }
 
 func (f forecast) links(n int64) time.Duration {
@@ -59,18 +62,31 @@ func (f forecast) stores(n uint64) time.Duration { return time.Duration(n) * per
 // index is what clearing the memory costs that stores touch in an index whose image
 // has that size. They go to any bucket, so a few are enough to touch all of it.
 func (f forecast) index(stores uint64, image int64) time.Duration {
-	return time.Duration(min(stores, uint64(image)/hugePage+1)) * perHugePage
+	return time.Duration(min(stores, uint64(image)/hugePage+uint64(f.shards))) * perHugePage
 }
 
-// apply is what stores cost over the base's image.
-func (d *Dumper) apply(stores uint64) time.Duration {
-	return d.forecast.stores(stores) + d.forecast.index(stores, d.base.imageSize)
+// cleanTime is what stores cost after a clean end.
+func (d *Dumper) cleanTime(stores uint64) time.Duration {
+	pages := min(stores, uint64(d.base.imageSize)/hugePage+1)
+	return d.forecast.stores(stores) + time.Duration(pages)*perHugePage
 }
 
 // predict is the worst-case time to serve again from the base, without links.
 func (d *Dumper) predict(segments int) time.Duration {
 	b := &d.base
-	return perStart + time.Duration(segments)*perSegment + d.apply(b.record.Stores) + d.forecast.blobs(b.blobBytes)
+	return perStart + time.Duration(segments)*perSegment + d.forecast.stores(b.record.Stores) +
+		d.forecast.index(b.record.Stores, b.imageSize) + d.forecast.blobs(b.blobBytes)
+}
+
+// linkTime is what so many bytes of links add to that. The caller holds the cut
+// mutex.
+func (d *Dumper) linkTime(n int64) time.Duration {
+	had := uint64(0)
+	if d.base.record != nil {
+		had = d.base.record.Stores
+	}
+	all := had + uint64(n)/pagefile.JournalEntrySize
+	return d.forecast.links(n) + d.forecast.index(all, d.base.imageSize) - d.forecast.index(had, d.base.imageSize)
 }
 
 // linkShare is the part of the budget that links may take: then a light generation

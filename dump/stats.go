@@ -46,7 +46,7 @@ func (d *Dumper) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.Predicted += d.forecast.links(d.linked)
+	s.Predicted += d.linked
 	s.Busy = d.busy.what
 	if s.Busy == "" {
 		s.Busy = d.busyWeak.what
@@ -64,7 +64,7 @@ func (d *Dumper) look() {
 		s.WeakHeld = d.chain.ring.held()
 	}
 	s.Written.Weak, s.WeakUp = d.chain.bytes, d.chain.follows(d.base.record)
-	d.linked = d.chain.since
+	d.linked = d.linkTime(d.chain.since)
 }
 
 // finish counts a generation that was written or failed.
