@@ -20,6 +20,7 @@ type Dumper struct {
 	opens, lineage uint64
 	forecast       forecast
 
+	worked    atomic.Int64  // see Stats.Worked
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
 	doubt     atomic.Bool   // see Mend
 	quit      chan struct{} // closed by Close
@@ -277,8 +278,10 @@ func (d *Dumper) Weak() error {
 	}
 	defer d.duringWeak()()
 	d.cutMu.Lock()
+	began := time.Now()
 	up := d.chain.up
 	d.src.Release(d.cutLocked(false))
+	d.worked.Add(int64(time.Since(began)))
 	why, number := d.chain.why, d.chain.pos.Number
 	down := up && !d.chain.up
 	d.cutMu.Unlock()

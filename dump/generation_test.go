@@ -223,6 +223,35 @@ func TestPrediction(t *testing.T) {
 	}
 }
 
+// The rests of the rate limit are nobody's work.
+func TestWorkedIsWithoutRests(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(50)
+	before := r.d.Stats().Worked
+	if err := r.d.Weak(); err != nil {
+		t.Log(err) // no chain yet: the cut was taken all the same
+	}
+	weak := r.d.Stats().Worked
+	began := time.Now()
+	r.flush()
+	flushed := r.d.Stats().Worked
+	if before > weak || weak >= flushed || flushed-weak > time.Since(began) {
+		t.Errorf("got %v, %v after a cut, %v after a generation of %v", before, weak, flushed, time.Since(began))
+	}
+	remove := r.fs.Inject(func(op crashfs.Op) error {
+		if op.Kind == crashfs.OpSync {
+			r.d.limit.rested.Add(int64(time.Hour))
+		}
+		return nil
+	})
+	defer remove()
+	r.f.churn(50)
+	r.flush()
+	if got := r.d.Stats().Worked; got > flushed {
+		t.Errorf("got %v with hours of rest, want less than %v", got, flushed)
+	}
+}
+
 func TestNoSync(t *testing.T) {
 	r := newRig(t, 1, func(c *Config) { c.NoSync = true })
 	r.f.churn(100)

@@ -21,6 +21,10 @@ type Stats struct {
 	Damaged       uint64 // of them, those that were written again elsewhere
 	Written       Bytes
 	Took          time.Duration // of all durable generations
+	// Worked is how long links and durable generations, failed ones too, were being
+	// written, by the wall clock, without the rests of the rate limit: processor time,
+	// and waits for the disk and for a processor. The two kinds overlap and add up.
+	Worked time.Duration
 
 	Generation  uint64        // the newest durable one, 0: none
 	LastDurable time.Time     // zero: none by this process
@@ -47,6 +51,7 @@ func (d *Dumper) Stats() Stats {
 	defer d.mu.Unlock()
 	s := d.stats
 	s.Predicted += d.linked
+	s.Worked = time.Duration(d.worked.Load())
 	s.Busy = d.busy.what
 	if s.Busy == "" {
 		s.Busy = d.busyWeak.what
