@@ -1,9 +1,6 @@
 package cache
 
-import (
-	"sync/atomic"
-	"unsafe"
-)
+import "unsafe"
 
 // An arena is one range of zeroed memory that Go's collector neither scans nor
 // counts. Its pages cost nothing until they are touched.
@@ -33,5 +30,3 @@ func (a *arena) table(off, n int) []segment {
 func (a *arena) word(off int) *uint64 {
 	return (*uint64)(unsafe.Add(a.base, off))
 }
-
-func (a *arena) load(off int) word { return word(atomic.LoadUint64(a.word(off))) }

@@ -364,7 +364,8 @@ func TestFlagsStay(t *testing.T) {
 	heads := func() (list []header) {
 		for _, key := range keys {
 			hash := c.hash.sum(key)
-			r, _ := c.shardOf(hash).find(key, hash)
+			var r ref
+			c.shardOf(hash).find(&r, key, hash)
 			list = append(list, r.head)
 		}
 		return list

@@ -3,7 +3,9 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"sync/atomic"
+	"unsafe"
 )
 
 // The order of a read, without a lock:
@@ -68,67 +70,58 @@ func (r *ref) holds() bool {
 // find looks key up. A hit's ref has still to hold after what is read through it.
 // Whether pages can be on file only is asked before the slots are read: once they
 // cannot, no slot leads to a page that was lost, but one read earlier may.
-func (s *shard) find(key []byte, hash uint64) (r ref, o outcome) {
+func (s *shard) find(r *ref, key []byte, hash uint64) (o outcome) {
 	tag := word(tagOf(hash)) << tagShift
 	for {
 		version := s.index.version.Load()
 		a, b := s.index.candidates(hash, uint32(version))
 		lazy := s.lazy.Load()
 		if lazy != nil && !(lazy.hasBucket(a) && lazy.hasBucket(b)) {
-			return r, absent
+			return absent
 		}
-		if r, o = s.findIn(a, tag, key, lazy != nil); o == miss {
-			r, o = s.findIn(b, tag, key, lazy != nil)
+		r.lazy = lazy != nil
+		pair := [2]unsafe.Pointer{s.index.bucket(a), s.index.bucket(b)}
+		o = miss
+		for slots := matchPair(pair[0], pair[1], uint64(tag)); slots != 0 && o == miss; slots &= slots - 1 {
+			i := bits.TrailingZeros32(slots)
+			r.slot = (*uint64)(unsafe.Add(pair[i/bucketSlots], 8*(i%bucketSlots)))
+			if w := word(atomic.LoadUint64(r.slot)); w&tagMask == tag {
+				o = s.read(r, w, key)
+			}
 		}
-		switch {
-		case o == changed, o == miss && s.index.version.Load() != version:
+		if o == changed || o == miss && s.index.version.Load() != version {
 			continue
 		}
-		return r, o
+		return o
 	}
 }
 
-// findIn looks through one bucket.
-func (s *shard) findIn(bucket uint32, tag word, key []byte, lazy bool) (r ref, o outcome) {
-	for i := uint32(0); i < bucketSlots; i++ {
-		slot := s.index.slot(bucket*bucketSlots + i)
-		w := word(atomic.LoadUint64(slot))
-		if w&tagMask != tag {
-			continue
-		}
-		if r, o = s.read(slot, w, key, lazy); o != miss {
-			return r, o
-		}
-	}
-	return r, miss
-}
-
-// read follows one slot word to its record and compares the key.
-func (s *shard) read(slot *uint64, w word, key []byte, lazy bool) (r ref, o outcome) {
+// read follows the word of r's slot to its record and compares the key.
+func (s *shard) read(r *ref, w word, key []byte) outcome {
 	seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
 	number := seg.number.Load()
-	if (word(atomic.LoadUint64(slot))^w)&^freqMask != 0 {
-		return r, changed
+	if (word(atomic.LoadUint64(r.slot))^w)&^freqMask != 0 {
+		return changed
 	}
 	if number == 0 {
-		return r, miss // emptied by Clear, its words not swept yet
+		return miss // emptied by Clear, its words not swept yet
 	}
-	frame := seg.frame.Load()
 	off := int(w.pos()&uint32(s.unitMask)) * unitSize
-	if lazy && !seg.has(off, headerSize) {
-		return r, absent
+	if r.lazy && !seg.has(off, headerSize) {
+		return absent
 	}
-	r = ref{seg: seg, number: number, frame: frame, w: w, slot: slot, lazy: lazy}
+	r.w, r.seg, r.number, r.frame = w, seg, number, seg.frame.Load()
 	if racing {
 		return s.readPinned(r, off, key)
 	}
-	r.rec = s.frames.bytes(frame)[off:]
+	r.rec = s.frames.bytes(r.frame)[off:]
+	fetchLines(unsafe.Pointer(unsafe.SliceData(r.rec)), int(s.lines.Load()))
 	return s.compare(r, off, key)
 }
 
 // compare takes the header once and judges by it: the record's bounds, its
 // pages, its key.
-func (s *shard) compare(r ref, off int, key []byte) (ref, outcome) {
+func (s *shard) compare(r *ref, off int, key []byte) outcome {
 	r.head = readHeader(r.rec)
 	same := false
 	if r.head.keyLen() == len(key) {
@@ -136,20 +129,20 @@ func (s *shard) compare(r ref, off int, key []byte) (ref, outcome) {
 		if n <= len(r.rec) {
 			if r.lazy && !r.seg.has(off, n) {
 				if !r.holds() {
-					return r, changed
+					return changed
 				}
-				return r, absent
+				return absent
 			}
 			same = bytes.Equal(r.rec[headerSize:headerSize+len(key)], key)
 		}
 	}
 	switch {
 	case !r.holds():
-		return r, changed
+		return changed
 	case !same:
-		return r, miss
+		return miss
 	}
-	return r, hit
+	return hit
 }
 
 // has reports whether the pages of [off, off+n) are in the frame.
@@ -160,17 +153,17 @@ func (s *segment) has(off, n int) bool {
 
 // readPinned copies the record while its frame is pinned, so that the race
 // detector finds the order that it asks for.
-func (s *shard) readPinned(r ref, off int, key []byte) (ref, outcome) {
+func (s *shard) readPinned(r *ref, off int, key []byte) outcome {
 	s.frames.pins[r.frame].Add(1)
 	defer s.frames.pins[r.frame].Add(^uint32(0))
 	if !r.holds() {
-		return r, changed
+		return changed
 	}
 	b := s.frames.bytes(r.frame)[off:]
 	h := readHeader(b)
 	n := min(headerSize+h.bodyLen(s.segmentSize), len(b))
 	if !r.seg.has(off, n) {
-		return r, absent
+		return absent
 	}
 	r.rec = append(make([]byte, 0, len(b)), b[:n]...)[:len(b)]
 	return s.compare(r, off, key)
@@ -191,7 +184,8 @@ func (c *Cache) AppendGet(dst, key []byte) (value []byte, ok bool) {
 
 func (s *shard) get(dst, key []byte, hash uint64, t *terms) (value []byte, ok bool) {
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		if o == hit {
 			now := s.cache.now()
 			if r.head.gone(now) {

@@ -62,7 +62,8 @@ func (r *reading) memoryOnly() bool { return r.found && r.guard.word.queue() >= 
 // past ms ago. use, if it is not nil, makes it a use of the entry on these terms.
 func (s *shard) look(dst, key []byte, hash uint64, use *terms, past int64) reading {
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		value, now := dst, s.cache.now()
 		if o == hit && r.head.gone(now-past) {
 			if use != nil {

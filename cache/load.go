@@ -118,7 +118,8 @@ func (c *Cache) termsIn(o EntryOptions) *terms {
 func (s *shard) lookUp(dst, key []byte, hash uint64, t *terms) reading {
 	for {
 		now := s.cache.now()
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		value, st := dst, missing
 		if o == hit {
 			st = t.judge(r.head, now)

@@ -83,7 +83,18 @@ func (s *shard) openSegmentLocked(q uint8, leave int) bool {
 	qu.tail = next
 	seg.open(s.numbers.next(), frame, allPages)
 	s.used.Add(1)
+	s.gaugeLinesLocked()
 	return true
+}
+
+// mostLines are fetched ahead of a record; the processor sees by itself that what
+// is longer is read from end to end.
+const mostLines = 8
+
+// gaugeLinesLocked sets how many cache lines a record of the average size touches.
+func (s *shard) gaugeLinesLocked() {
+	size := s.live.Load() / max(s.entries.Load(), 1)
+	s.lines.Store(uint32(min(max(size+2*64-unitSize, 64)/64, mostLines)))
 }
 
 // sealLocked ends q's open segment, if there is one: what follows the last

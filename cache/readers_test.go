@@ -139,7 +139,8 @@ func TestAStaleWordIsNoHit(t *testing.T) {
 	s.mu.Lock()
 	slot, stale, _, _ := s.findLocked(key, hash)
 	s.mu.Unlock()
-	r, _ := s.find(key, hash)
+	var r ref
+	s.find(&r, key, hash)
 	ring := uint64(len(s.segments) / queues)
 	for i := 1; s.queues[smallQueue].tail>>s.unitBits <= ring; i++ {
 		mustSet(t, c, key, testValue(i, 1000))
@@ -148,7 +149,7 @@ func TestAStaleWordIsNoHit(t *testing.T) {
 		t.Error("a record holds whose segment was recycled")
 	}
 	mustSet(t, c, key, testValue(1, 1000))
-	if _, o := s.read(s.index.slot(slot), stale, key, false); o != changed {
+	if o := s.read(&ref{slot: s.index.slot(slot)}, stale, key); o != changed {
 		t.Errorf("got outcome %d of a word that is in its slot no more, want %d", o, changed)
 	}
 }

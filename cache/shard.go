@@ -34,6 +34,8 @@ type shard struct {
 	// home is, by queue, the sequence number below which all segments are home.
 	home [fileQueues]atomic.Uint64
 
+	lines atomic.Uint32 // cache lines of a common record: what a reader fetches ahead
+
 	stats shardStats
 
 	sweepMu sync.Mutex // one sweep at a time; taken before mu

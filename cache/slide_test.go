@@ -92,7 +92,8 @@ func TestSlideYieldsToWrites(t *testing.T) {
 	ask := func() slide {
 		t.Helper()
 		hash := c.hash.sum(key)
-		r, ok := c.shardOf(hash).find(key, hash)
+		var r ref
+		ok := c.shardOf(hash).find(&r, key, hash)
 		if ok != hit {
 			t.Fatal("missing")
 		}
@@ -143,7 +144,8 @@ func TestNothingSlidesOverAClear(t *testing.T) {
 	s, key := c.shards[0], []byte("k")
 	mustSet(t, c, key, []byte("value"))
 	k.pass(40 * time.Minute)
-	r, o2 := s.find(key, c.hash.sum(key))
+	var r ref
+	o2 := s.find(&r, key, c.hash.sum(key))
 	if o2 != hit {
 		t.Fatal("missing")
 	}

@@ -2,8 +2,11 @@ package cache
 
 import (
 	"errors"
+	"math/bits"
 	"runtime"
+	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // View calls fn with the value in place, without copying. The slice is valid
@@ -19,7 +22,8 @@ func (c *Cache) view(key []byte, fn func(value []byte) error, t *terms) error {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		now := c.now()
 		if o == hit && r.head.gone(now) {
 			s.stats.passOver(r.head)
@@ -112,31 +116,31 @@ func (c *Cache) GetMany(dst []byte, ends []int, keys [][]byte) ([]byte, []int) {
 // have outstanding of misses.
 const overlap = 16
 
-// touch loads the buckets, then the records, of all hashes, so that the
+// touch asks for the buckets, then for the records, of all hashes, so that the
 // processor waits for them together. It changes nothing.
 func (c *Cache) touch(hashes []uint64) {
 	if racing {
 		return // who pins nothing may not read
 	}
-	var buckets [overlap]uint32
+	var pairs [overlap][2]unsafe.Pointer
 	for i, h := range hashes {
-		s := c.shardOf(h)
-		buckets[i], _ = s.index.candidates(h, s.index.buckets())
-		s.index.load(buckets[i] * bucketSlots)
+		x := &c.shardOf(h).index
+		a, b := x.candidates(h, x.buckets())
+		pairs[i] = [2]unsafe.Pointer{x.bucket(a), x.bucket(b)}
+		fetchLines(pairs[i][0], 1)
+		fetchLines(pairs[i][1], 1)
 	}
 	for i, h := range hashes {
-		s := c.shardOf(h)
-		tag := word(tagOf(h)) << tagShift
-		for j := uint32(0); j < bucketSlots; j++ {
-			w := s.index.load(buckets[i]*bucketSlots + j)
-			if w&tagMask != tag {
-				continue
-			}
-			seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
-			off := int(seg.frame.Load())*s.segmentSize + int(w.pos()&uint32(s.unitMask))*unitSize
-			s.frames.arena.load(off)
-			break
+		slots := matchPair(pairs[i][0], pairs[i][1], uint64(tagOf(h))<<tagShift)
+		if slots == 0 {
+			continue
 		}
+		s, at := c.shardOf(h), bits.TrailingZeros32(slots)
+		w := word(atomic.LoadUint64((*uint64)(unsafe.Add(pairs[i][at/bucketSlots], 8*(at%bucketSlots)))))
+		seg := &s.segments[int(w.queue())<<s.ringBits|int(w.pos()>>s.unitBits)&s.ringMask]
+		off := int(w.pos()&uint32(s.unitMask)) * unitSize
+		rec := s.frames.bytes(seg.frame.Load())[off:]
+		fetchLines(unsafe.Pointer(unsafe.SliceData(rec)), int(s.lines.Load()))
 	}
 }
 
@@ -184,7 +188,8 @@ func (c *Cache) peek(key []byte) (r ref, ok bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
 	for {
-		r, o := s.find(key, hash)
+		var r ref
+		o := s.find(&r, key, hash)
 		if o == absent {
 			s.loadFor(key, hash)
 			continue

@@ -1,0 +1,11 @@
+//go:build amd64 || arm64
+
+package cache
+
+import "unsafe"
+
+// fetchLines asks the processor for n cache lines from p on and does not wait for
+// them. It is a hint: any address will do, and nothing depends on it.
+//
+//go:noescape
+func fetchLines(p unsafe.Pointer, n int)

@@ -1,0 +1,16 @@
+package main
+
+// rows is the table of all rows, in the order of the report.
+func rows() []row {
+	return []row{
+		getRow(),
+		getSetsRow(),
+		getManyRow(),
+		setRow(),
+		mixRow("mix95", "95/5", 20),
+		mixRow("mix75", "75/25", 4),
+		onOffRow(),
+		latencyRow(),
+		maximaRow(),
+	}
+}
