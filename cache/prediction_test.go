@@ -24,7 +24,11 @@ var (
 	predictionOpens = flag.Int("prediction.opens", 9, "starts of each case")
 )
 
-const predictionEnv = "EMBER_TEST_PREDICTION" // makes this executable a child
+const (
+	predictionEnv     = "EMBER_TEST_PREDICTION" // makes this executable a child
+	predictionKeySize = 24
+	predictionValue   = 256
+)
 
 // A predictionCase is what a process leaves when it is killed: so many entries of
 // 24+256 bytes in an image, Sets in blobs since, Sets in links since.
@@ -50,7 +54,7 @@ func (p *predictionCase) options() *Options {
 }
 
 func predictionKey(i int) []byte {
-	key := make([]byte, writtenKey)
+	key := make([]byte, predictionKeySize)
 	binary.LittleEndian.PutUint64(key, uint64(i))
 	binary.LittleEndian.PutUint64(key[8:], uint64(i)*0x9e3779b97f4a7c15)
 	return key
@@ -58,7 +62,7 @@ func predictionKey(i int) []byte {
 
 // leave makes what the case says in dir, prints the prediction, and is killed.
 func (p *predictionCase) leave(t *testing.T, dir string) {
-	value := make([]byte, writtenValue)
+	value := make([]byte, predictionValue)
 	c := open(t, dir, p.options())
 	for i := range p.entries {
 		mustSet(t, c, predictionKey(i), value)
