@@ -208,7 +208,9 @@ func (c *Cache) tick() {
 		case <-t.C:
 			c.clock.tick()
 			c.tellLeavers()
-			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
+			c.frames.tick()
+			for _, s := range c.shards {
+				s.warmIndex()
 			}
 			if c.journals != nil {
 				c.journals.tick()

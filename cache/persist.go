@@ -206,7 +206,7 @@ func (c *Cache) persistStats(st *Stats) {
 	st.DirtyBytes, st.Generation, st.LastFlush = d.ChangedSet, d.Generation, d.LastDurable
 	st.PredictedRecovery, st.LeftOut = d.Predicted, d.LeftOut
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
-	st.OnDisk = d.OnDisk
+	st.OnDisk, st.DumpBusy = d.OnDisk, d.Worked
 	st.LastVerified = c.persist.checks.verified.Load()
 }
 
