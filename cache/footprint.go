@@ -30,6 +30,7 @@ func (o *Options) Footprint() (memory, disk int64) {
 	inFrames := frames * int64(g.segmentSize)
 	index := inFrames * 7 / 8 / footprintEntry * bucketSize / bucketSlots * loadDen / loadNum
 	ghosts := inFrames * 7 / 8 / footprintEntry * footprintGhost
+	marks := inFrames / markedBytes
 	image := index + ghosts + inFrames/512 + 1<<20 // slots; a checksum a page; tables
 	files := 2*image + 2<<20                       // one and a half, as much again of blobs, records
 	if d.Durability.Weak > 0 {
@@ -37,7 +38,7 @@ func (o *Options) Footprint() (memory, disk int64) {
 	}
 	// An eighth of the frames is free, and one in twenty was never in use.
 	heap := int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
-	memory = inFrames*19/20 + g.indexInMemory(index) + ghosts + heap + inFrames*7/8 + files
+	memory = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts + heap + inFrames*7/8 + files
 	disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files
 	return memory, disk
 }
