@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 		return nil, err
 	}
 	c.start()
+	c.adviseMemory(inMemory{})
 	return c, nil
 }
 
@@ -207,7 +209,9 @@ func (c *Cache) tick() {
 		case <-t.C:
 			c.clock.tick()
 			c.tellLeavers()
-			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
+			c.frames.tick()
+			for _, s := range c.shards {
+				s.warmIndex()
 			}
 			if c.journals != nil {
 				c.journals.tick()
@@ -370,4 +374,5 @@ type hooks struct {
 	// source stands between the cache and its dumper.
 	source    func(dump.Source) dump.Source
 	checkRest time.Duration // in place of the constant
+	machine   fs.FS         // in place of "/", to find out about memory
 }

@@ -45,7 +45,7 @@ func writeCharts(dir string, r *result) error {
 	var panels [][]*plot.Plot
 	for i := range r.row.variants {
 		v := &r.row.variants[i]
-		if !r.has(v) || len(r.row.chart) == 0 {
+		if !r.drawn(v) {
 			continue
 		}
 		p, err := r.panel(v)
@@ -62,6 +62,18 @@ func writeCharts(dir string, r *result) error {
 	return errors.Join(
 		drawTo(filepath.Join(dir, r.row.name+".svg"), svg, svg.Canvas.(io.WriterTo), panels),
 		drawTo(filepath.Join(dir, r.row.name+".png"), draw.New(png), png, panels))
+}
+
+// drawn reports whether there is something to draw.
+func (r *result) drawn(v *variant) bool {
+	for _, f := range r.row.chart {
+		for _, who := range v.contestants {
+			if len(r.values(v, who, f)) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // drawTo draws the panels below each other and writes what w holds to a file.
@@ -126,6 +138,9 @@ func (r *result) scale(v *variant) scale {
 				}
 			}
 		}
+	}
+	if math.IsInf(s.floor, 0) {
+		s.floor = 0 // nothing is over 0
 	}
 	return s
 }

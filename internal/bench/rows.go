@@ -1,7 +1,7 @@
 package main
 
 // rows is the table of all rows, in the order of the report.
-func rows() []row {
+func rows(o *options) []row {
 	return []row{
 		getRow(),
 		getSetsRow(),
@@ -12,5 +12,11 @@ func rows() []row {
 		onOffRow(),
 		latencyRow(),
 		maximaRow(),
+		restartRow(o),
+		writtenRow(o),
+		memoryRow(o),
+		collectorRow(o),
+		hitratio(o),
+		tuningRow(),
 	}
 }
