@@ -124,15 +124,16 @@ func (c *Cache) reserveMemory(frames int, g geometry) (err error) {
 	}
 	if err != nil {
 		c.frames.arena.release()
+		c.frames.marks.release()
 		c.indexArena.release()
 		return err
 	}
 	c.large = newLargeTable(c.tables.table(rings*segmentBytes, large))
-	runtime.AddCleanup(c, func(list [3]*arena) {
+	runtime.AddCleanup(c, func(list [4]*arena) {
 		for _, a := range list {
 			a.release()
 		}
-	}, [3]*arena{c.frames.arena, c.indexArena, c.tables})
+	}, [4]*arena{c.frames.arena, c.frames.marks, c.indexArena, c.tables})
 	return nil
 }
 

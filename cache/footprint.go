@@ -44,13 +44,14 @@ func (o *Options) footprint(g geometry) (f footprint) {
 	inFrames := frames * int64(g.segmentSize)
 	index := inFrames * 7 / 8 / footprintEntry * bucketSize / bucketSlots * loadDen / loadNum
 	ghosts := inFrames * 7 / 8 / footprintEntry * footprintGhost
+	marks := inFrames / markedBytes
 	image := index + ghosts + inFrames/512 + 1<<20 // slots; a checksum a page; tables
 	files := 2*image + 2<<20                       // one and a half, as much again of blobs, records
 	if o.Durability.Weak > 0 {
 		f.ring = weakRing(o.MaxBytes)
 	}
 	// An eighth of the frames is free, and one in twenty was never in use.
-	f.own = inFrames*19/20 + g.indexInMemory(index) + ghosts
+	f.own = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts
 	f.heap = int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
 	f.cached = inFrames*7/8 + files + f.ring
 	f.disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files + f.ring
