@@ -35,6 +35,9 @@ func newArena(size int, huge bool) (*arena, error) {
 // the kernel to clear a page. Failing is harmless: the store then waits.
 func (a *arena) populate(off, n int) { populate(a.bytes(off, n)) }
 
+// giveBack gives [off, off+n) back to the kernel; whole pages read as zeroes then.
+func (a *arena) giveBack(off, n int) { _ = unix.Madvise(a.bytes(off, n), unix.MADV_DONTNEED) }
+
 // clear gives the memory back to the kernel; a reader that is still there sees
 // zeroes.
 func (a *arena) clear() { _ = unix.Madvise(a.mem, unix.MADV_DONTNEED) }

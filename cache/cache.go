@@ -27,7 +27,8 @@ type Cache struct {
 	quiet       int64 // free frames from which on there is nothing to clean
 	frames      *frames
 	indexArena  *arena
-	tables      *arena // rings of segments, and the table of large ones
+	tables      *arena  // rings of segments, and the table of large ones
+	journals    *chunks // nil for OpenMemory
 	large       *largeTable
 	opts        Options
 	pagePath    string // for errors
@@ -207,7 +208,12 @@ func (c *Cache) tick() {
 		case <-t.C:
 			c.clock.tick()
 			c.tellLeavers()
-			for c.frames.warmUp(len(c.shards) + max(hugePage/c.segmentSize, 4)) {
+			c.frames.tick()
+			for _, s := range c.shards {
+				s.warmIndex()
+			}
+			if c.journals != nil {
+				c.journals.tick()
 			}
 		}
 	}
@@ -223,7 +229,9 @@ func (c *Cache) Flush(ctx context.Context) (generation uint64, err error) {
 	if c.persist == nil {
 		return 0, nil
 	}
-	return c.persist.flush(ctx)
+	generation, err = c.persist.flush(ctx)
+	c.journals.trim(true)
+	return generation, err
 }
 
 // Health is nil while the cache persists normally, else why it does not:
@@ -298,6 +306,8 @@ func (c *Cache) retireAll() {
 		s.shut = true
 		s.lazy.Store(nil)
 		s.sweepIndexLocked()
+		s.journal.drop()
+		s.journal = journal{}
 		retireTable(s.segments)
 		s.mu.Unlock()
 	}
@@ -335,6 +345,9 @@ func (c *Cache) awaitViews(ctx context.Context) error {
 	}
 	c.frames.arena.clear()
 	c.indexArena.clear()
+	if c.journals != nil {
+		c.journals.trim(true) // but for what a dumper whose disk hangs still has
+	}
 	return nil
 }
 

@@ -72,6 +72,13 @@ func (k cutter) Cut() *dump.Cut {
 // Release lets go of a cut.
 func (k cutter) Release(cut *dump.Cut) { k.c.held.release(cut.Epoch, k.c.frames) }
 
+// Drop gives journals of cuts back.
+func (k cutter) Drop(journals [][]byte) {
+	for _, part := range journals {
+		k.c.journals.drop(part)
+	}
+}
+
 // Home notes which segments no generation needs any more when they end.
 func (k cutter) Home(cut *dump.Cut) {
 	for i, s := range k.c.shards {

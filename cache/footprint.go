@@ -11,7 +11,7 @@ package cache
 // page file of three times MaxBytes, which is set aside with the first generation,
 // the weak ring, also where Durability.WeakDir has it, images, blobs and records.
 //
-// An entry costs 12 bytes in the index and 8 in ghosts of what was evicted, and as
+// An entry costs 10 bytes in the index and 8 in ghosts of what was evicted, and as
 // much in each of two images: smaller ones take more of both, larger ones less.
 // After a moment in which the disk was slow a link of the weak chain takes memory,
 // to the length of its ring. What another Schema, another shape or damage has left

@@ -19,6 +19,7 @@ type frames struct {
 	pinned []uint32 // retired while a View held them
 	fresh  int      // frames from here on were never used and lie on no stack
 	warm   int      // frames below this are populated
+	seen   int      // fresh when tick last looked
 }
 
 func newFrames(count, segmentSize int) (*frames, error) {
@@ -65,6 +66,7 @@ func (f *frames) takeRun(n int) (first uint32) {
 	defer f.mu.Unlock()
 	first = uint32(f.fresh)
 	f.fresh += n
+	f.seen += n
 	f.free.Add(-int64(n))
 	return first
 }
@@ -99,6 +101,24 @@ func (f *frames) reclaimPinned() {
 	}
 }
 
+// leastWarm is how many frames are ready where few are taken, mostWarm how many huge
+// pages where many are.
+const (
+	leastWarm = 4
+	mostWarm  = 16
+)
+
+// tick has frames ready for what the next tick may take, twice what the last one took.
+// What nobody takes is memory for nothing.
+func (f *frames) tick() {
+	f.mu.Lock()
+	taken := f.fresh - f.seen
+	f.seen = f.fresh
+	f.mu.Unlock()
+	for ahead := leastWarm + min(2*taken, mostWarm*hugePage/f.segmentSize); f.warmUp(ahead); {
+	}
+}
+
 // warmUp populates the next huge page of frames while fewer than ahead populated
 // ones are unused, so that a Set does not meet memory that the kernel has yet to
 // clear. It reports whether there may be more to do.
@@ -113,7 +133,8 @@ func (f *frames) warmUp(ahead int) bool {
 	if !need {
 		return false
 	}
-	n := min(max(hugePage/f.segmentSize, 1), f.count-start)
+	per := max(hugePage/f.segmentSize, 1)
+	n := min(per-start%per, f.count-start)
 	f.arena.populate(start*f.segmentSize, n*f.segmentSize)
 	f.mu.Lock()
 	f.warm = start + n

@@ -10,9 +10,9 @@ import (
 
 // The index of a shard: 64-byte buckets of eight slots, grown by linear hashing
 // (Litwin, 1980) bucket by bucket. A key has two candidate buckets; the emptier
-// takes it. The hash gives the base bucket, the tag's upper six bits the rest of
-// the number, so a bucket is split without reading a key, and the tag's other
-// bits lead from one candidate to the other.
+// takes it. The hash gives the base bucket, six bits of the tag the rest of the
+// number, so a bucket is split without reading a key, and the tag also leads from
+// one candidate to the other.
 //
 // Where both candidates are full, one entry of the sixteen moves to its other
 // candidate (cuckoo hashing, Pagh and Rodler, 2001, a few steps at most). A reader
@@ -22,6 +22,7 @@ type index struct {
 	off      int    // of base in the arena
 	baseMask uint32 // base buckets - 1
 	limit    uint32 // buckets at most
+	warm     int    // the last huge page that warmIndex asked for; the first comes with the first store
 	// version is moves<<32 | buckets. It changes after the entry stands in its
 	// new place and before its old one is cleared.
 	version atomic.Uint64
@@ -35,9 +36,9 @@ const (
 	baseMin      = 64      // buckets
 	baseMax      = 1 << 26 // buckets
 	bytesPerBase = 16 << 10
-	// A split is due above this load: buckets that wait for their split then still
-	// take what comes.
-	loadNum, loadDen = 7, 10
+	// A split is due above this load. With more, a new key has to move others out
+	// of its way too often: at 8/10 one in four does, at 85/100 every other.
+	loadNum, loadDen = 8, 10
 	moveDepth        = 2
 )
 
@@ -61,12 +62,14 @@ func locate(full, n uint32) uint32 {
 }
 
 // fullNumber is the bucket number of (base, tag) in an index grown to its limit.
-// Odd base buckets take the complement of the tag's upper bits, and a key's
-// candidates differ in parity: so while half of the index waits for its split,
-// each key has one candidate in the roomier half.
+// Even base buckets take the tag's upper six bits, odd ones the six below, and a
+// key's candidates differ in parity. So whether one of them waits for its split says
+// nothing of the other: while a part f of the index was split, f*f of the keys can
+// only lie in buckets that were, (1-f)*(1-f) only in those that wait, and there is
+// room for both. With the same bits in both, or their complements, the buckets that
+// wait overflow at a load of 7/10.
 func (x *index) fullNumber(base, tag uint32) uint32 {
-	extension := tag >> (tagBits - growthBits)
-	extension ^= -(base & 1) & (maxGrowth - 1)
+	extension := tag >> (tagBits - growthBits - growthBits*(base&1)) & (maxGrowth - 1)
 	return base | extension*(x.baseMask+1)
 }
 
@@ -212,6 +215,22 @@ func (s *shard) splitLocked() bool {
 		s.movedLocked(slot, n*bucketSlots+uint32(i))
 	}
 	return true
+}
+
+// warmAhead is how many buckets before a huge page that is to be: those that 25,000
+// new keys lead to.
+const warmAhead = 4096
+
+// warmIndex has the huge page in memory that the index is about to grow into, so
+// that no Set waits for the kernel to clear it. It is called every tickEvery.
+func (s *shard) warmIndex() {
+	x := &s.index
+	page := (int(x.buckets()) + warmAhead) * bucketSize / hugePage
+	if page <= x.warm || (page+1)*hugePage > int(x.limit)*bucketSize {
+		return
+	}
+	x.warm = page
+	s.cache.indexArena.populate(x.off+page*hugePage, hugePage)
 }
 
 // putLocked is the one way a slot changes, but for eviction: stored, and written

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAJournalThatOverflowsSaysSo(t *testing.T) {
-	j := journal{limit: 10_000}
+	j := journal{chunks: testChunks(t, 10), limit: 10_000}
 	for i := range 5000 {
 		j.append(uint32(i), word(i))
 	}
@@ -40,12 +40,15 @@ func TestAJournalThatOverflowsSaysSo(t *testing.T) {
 
 // BenchmarkJournalAppend is the journal's share of a Set.
 func BenchmarkJournalAppend(b *testing.B) {
-	j := journal{limit: 1 << 30}
+	j := journal{chunks: testChunks(b, 40), limit: 1 << 30}
 	for left := b.N; left > 0; left -= 100_000 {
 		for i := range min(left, 100_000) {
 			j.append(uint32(i), word(i))
 		}
-		j.cut()
+		parts, _, _ := j.cut()
+		for _, part := range parts {
+			j.chunks.drop(part)
+		}
 	}
 }
 

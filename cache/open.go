@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/embercache/ember/dump"
@@ -165,9 +166,13 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	if o.readOnly() {
 		c.mode.Store(modeRead)
 	}
+	limit := max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal)
+	if c.journals, err = newChunks(journalRoom(limit, geo.Shards)); err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(c, (*arena).release, c.journals.arena)
 	for _, s := range c.shards {
-		s.journal.clock = &c.clock
-		s.journal.limit = int(max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal))
+		s.journal = journal{chunks: c.journals, clock: &c.clock, limit: int(limit)}
 	}
 	return c, nil
 }

@@ -18,6 +18,7 @@ func (c *Cache) prefetch() {
 	defer close(c.persist.verified)
 	start := time.Now()
 	for _, s := range c.shards {
+		c.indexArena.populate(s.index.off, int(s.index.buckets())*bucketSize)
 		s.loadIndex()
 	}
 	if r := c.persist.result; r != nil && r.Record != nil && r.Image != nil {

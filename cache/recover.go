@@ -89,6 +89,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.lazy.Store(l)
 	found := s.applyJournals(l, from.Journals)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
+	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found
 	if l.left.Load() == 0 {
 		s.settleLocked(l)

@@ -3,7 +3,6 @@ package dump
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -38,6 +37,7 @@ type chain struct {
 	builder pagefile.BlobBuilder
 	section pagefile.Section
 	arena   []byte
+	kept    []byte                              // the arena of short links, while a long one has another
 	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
 	free    func()                              // gives the arena back; nil: it is kept
 	stopped func() error                        // says when nothing is to be written any more
@@ -177,8 +177,12 @@ func (ch *chain) collect(c *Cut) error {
 	return nil
 }
 
-// arenaKept bounds the arena between links.
-const arenaKept = 1 << 20
+// arenaKept bounds the arena between links. It has a power of two from leastArena
+// on, so that links that grow bit by bit do not allocate each time.
+const (
+	arenaKept  = 1 << 20
+	leastArena = 16 << 10
+)
 
 // makeRoom sizes the arena for all bytes of the link. What cannot fit the ring
 // is not collected.
@@ -199,14 +203,25 @@ func (ch *chain) makeRoom(c *Cut) error {
 	if n+journals > uint64(ch.ring.size) {
 		return errRingFull
 	}
+	ch.arena = ch.takeArena(int(n))
+	return nil
+}
+
+func (ch *chain) takeArena(n int) []byte {
 	if n > arenaKept && ch.memory != nil {
-		if ch.arena, ch.free = ch.memory(int(n)); ch.free != nil {
-			ch.arena = ch.arena[:0]
-			return nil
+		if b, free := ch.memory(n); free != nil {
+			ch.kept, ch.free = ch.arena, free
+			return b[:0]
 		}
 	}
-	ch.arena = slices.Grow(ch.arena[:0], int(n))
-	return nil
+	if n <= cap(ch.arena) {
+		return ch.arena[:0]
+	}
+	size := leastArena
+	for size < n {
+		size *= 2
+	}
+	return make([]byte, 0, size)
 }
 
 // leaveRoom gives a large arena back: after a time in which the disk was slow a
@@ -216,7 +231,7 @@ func (ch *chain) leaveRoom() {
 	switch {
 	case ch.free != nil:
 		ch.free()
-		ch.arena, ch.free = nil, nil
+		ch.arena, ch.kept, ch.free = ch.kept, nil, nil
 	case cap(ch.arena) > arenaKept:
 		ch.arena = nil
 	}

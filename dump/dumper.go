@@ -141,7 +141,7 @@ func (d *Dumper) restore(s *Start) {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State
 	}
-	d.pending.stock.shrink(d.pending.limit)
+	d.src.Drop(d.pending.shrink())
 	d.chain.pos = s.Chain
 	if d.cfg.WeakBytes > 0 && !s.NewLineage {
 		d.resume(s)
@@ -296,6 +296,7 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	d.look() // a disk that hangs shows what waits for it
 	slow := d.watchStep("write weak generation", true)
 	d.chain.add(c, anchor)
+	d.src.Drop(d.pending.shrink())
 	slow()
 	d.look()
 	return c

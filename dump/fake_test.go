@@ -369,6 +369,15 @@ func (f *fakeCache) Copy(dst []byte, shard int, id SegmentID, off int) bool {
 	return true
 }
 
+// Drop implements Source. Whoever reads a journal after it finds nonsense.
+func (f *fakeCache) Drop(journals [][]byte) {
+	for _, j := range journals {
+		for i := range j {
+			j[i] = 0xff
+		}
+	}
+}
+
 // Home implements Source.
 func (f *fakeCache) Home(*Cut) {}
 

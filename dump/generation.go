@@ -197,7 +197,7 @@ func (g *generation) giveUp() {
 	d := g.d
 	d.cutMu.Lock()
 	if g.cut != nil {
-		d.pending.giveBack(g.stock)
+		d.src.Drop(d.pending.giveBack(g.stock))
 	} else {
 		d.pending.stock.rejoin()
 	}

@@ -302,8 +302,9 @@ func (q *quiet) Cut() *Cut {
 	return &q.cut
 }
 
-func (q *quiet) Release(*Cut) {}
-func (q *quiet) Home(*Cut)    {}
+func (q *quiet) Release(*Cut)  {}
+func (q *quiet) Drop([][]byte) {}
+func (q *quiet) Home(*Cut)     {}
 
 func (q *quiet) Segment(int, uint8, uint64) (uint64, uint32, bool) {
 	return 1 << 32, pagefile.OpenFill, true

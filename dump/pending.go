@@ -49,7 +49,7 @@ func newStock(shards int) stock {
 	return stock{older: make([]shardJournal, shards), newer: make([]shardJournal, shards)}
 }
 
-// add keeps a cut.
+// add keeps a cut. The bound is for shrink, once nobody else reads the journals.
 func (p *pending) add(c *Cut) {
 	for i := range c.Shards {
 		sc := &c.Shards[i]
@@ -58,8 +58,10 @@ func (p *pending) add(c *Cut) {
 		p.stock.oldest = earlier(p.stock.oldest, sc.Since)
 		p.shards[i].add(sc)
 	}
-	p.stock.shrink(p.limit)
 }
+
+// shrink keeps the bound, and returns the journals that it discards.
+func (p *pending) shrink() [][]byte { return p.stock.shrink(p.limit) }
 
 func (p *pendingShard) add(sc *ShardCut) {
 	for _, l := range sc.Born {
@@ -102,8 +104,9 @@ func (p *pending) takeStock() stock {
 	return s
 }
 
-// giveBack puts the journals of a generation that failed before those since.
-func (p *pending) giveBack(s stock) {
+// giveBack puts the journals of a generation that failed before those since, and
+// returns what is too much.
+func (p *pending) giveBack(s stock) [][]byte {
 	s.rejoin()
 	p.stock.rejoin()
 	for i := range s.newer {
@@ -112,7 +115,7 @@ func (p *pending) giveBack(s stock) {
 	p.stock.bytes += s.bytes
 	p.stock.oldest = earlier(p.stock.oldest, s.oldest)
 	p.stock.lostNewer = p.stock.lostNewer || s.lostNewer
-	p.stock.shrink(p.limit)
+	return p.shrink()
 }
 
 func (s *stock) add(shard int, parts [][]byte) {
@@ -166,21 +169,33 @@ func (s *stock) rejoin() {
 func (s *stock) lost(full bool) bool { return s.lostNewer || !full && s.lostOlder }
 
 // shrink keeps the bound: what is older than the image goes first, then all. The
-// next durable generation is full then. // I5
-func (s *stock) shrink(limit int64) {
+// next durable generation is full then. It returns what goes. // I5
+func (s *stock) shrink(limit int64) (gone [][]byte) {
 	if s.bytes <= limit {
-		return
+		return nil
 	}
 	if n := size(s.older); n > 0 {
-		clear(s.older)
+		gone = empty(s.older)
 		s.bytes -= n
 		s.lostOlder = true
 	}
 	if s.bytes > limit {
-		clear(s.newer)
+		gone = append(gone, empty(s.newer)...)
 		s.bytes = 0
 		s.lostNewer = true
 	}
+	return gone
+}
+
+// empty takes all journals out.
+func (s *stock) empty() [][]byte { return append(empty(s.older), empty(s.newer)...) }
+
+func empty(journals []shardJournal) (parts [][]byte) {
+	for i, j := range journals {
+		parts = append(parts, j...)
+		journals[i] = nil
+	}
+	return parts
 }
 
 // stores is how many slot stores the journals of a generation hold.

@@ -29,6 +29,7 @@ func (g *generation) tryRecord() error {
 	d.limbo = nil
 	g.bytes.Records += recordBytes
 	d.adopt(g)
+	d.src.Drop(g.stock.empty())
 	return nil
 }
 

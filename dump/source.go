@@ -23,6 +23,8 @@ type Source interface {
 	Cut() *Cut
 	// Release says that all of a cut is written, or given up.
 	Release(*Cut)
+	// Drop gives journals of cuts back: nobody reads them any more.
+	Drop(journals [][]byte)
 	// Home says that a generation with this cut is durable: of the segments that
 	// were sealed at it, all pages are home, and none is copied again but for one
 	// that failed.
@@ -53,7 +55,7 @@ type Cut struct {
 type ShardCut struct {
 	State pagefile.ShardState
 	// Journal holds the slot stores since the cut before, 12 bytes each, in
-	// order. Nobody writes these slices again.
+	// order. Nobody writes these slices until Drop.
 	Journal [][]byte
 	// Lost says that the journal overflowed since the cut before and was
 	// discarded: only a full generation can follow, and the weak chain ends.

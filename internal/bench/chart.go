@@ -24,6 +24,7 @@ const (
 	panelHeight = 3.2 * vg.Inch
 	chartDPI    = 120
 	groupShare  = 0.8 // of a group's width that has bars
+	legendShare = 1.2 // width of a panel over that of its groups
 )
 
 // colors are of the contestants, in order; the first is Ember's.
@@ -44,7 +45,7 @@ func writeCharts(dir string, r *result) error {
 	var panels [][]*plot.Plot
 	for i := range r.row.variants {
 		v := &r.row.variants[i]
-		if !r.has(v) || len(r.row.chart) == 0 {
+		if !r.drawn(v) {
 			continue
 		}
 		p, err := r.panel(v)
@@ -61,6 +62,18 @@ func writeCharts(dir string, r *result) error {
 	return errors.Join(
 		drawTo(filepath.Join(dir, r.row.name+".svg"), svg, svg.Canvas.(io.WriterTo), panels),
 		drawTo(filepath.Join(dir, r.row.name+".png"), draw.New(png), png, panels))
+}
+
+// drawn reports whether there is something to draw.
+func (r *result) drawn(v *variant) bool {
+	for _, f := range r.row.chart {
+		for _, who := range v.contestants {
+			if len(r.values(v, who, f)) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // drawTo draws the panels below each other and writes what w holds to a file.
@@ -104,14 +117,13 @@ func (r *result) panel(v *variant) (*plot.Plot, error) {
 		}
 	}
 	p.NominalX(r.row.chart...)
-	p.X.Min, p.X.Max = -0.5, float64(len(r.row.chart))-0.5
+	groups := float64(len(r.row.chart))
+	p.X.Min, p.X.Max = -0.5, groups*legendShare-0.5
 	p.Y.Min = 0
 	if s.log {
 		p.Y.Tick.Marker = plot.TickerFunc(func(low, high float64) []plot.Tick { return logTicks(s.floor, low, high) })
 	}
 	p.Legend.Top = true
-	p.Legend.Left = false
-	p.Y.Max *= 1.35 // room for the legend
 	return p, nil
 }
 
@@ -126,6 +138,9 @@ func (r *result) scale(v *variant) scale {
 				}
 			}
 		}
+	}
+	if math.IsInf(s.floor, 0) {
+		s.floor = 0 // nothing is over 0
 	}
 	return s
 }

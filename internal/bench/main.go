@@ -38,7 +38,7 @@ func command(ctx context.Context, args []string, w, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	all := rows()
+	all := rows(&o)
 	if len(names) == 0 || slices.Contains(names, "list") {
 		list(w, all)
 		return nil

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 
 // TestEveryRowRuns runs each row with tiny sizes, in processes as the real thing.
 func TestEveryRowRuns(t *testing.T) {
-	all := rows()
+	all := rows(&options{Quick: true})
 	for i := range all {
 		t.Run(all[i].name, func(t *testing.T) {
 			out := t.TempDir()

@@ -6,20 +6,24 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // options say how much is measured and where.
 type options struct {
-	Out    string        // directory for table, charts and samples; empty: the table to standard output
-	Rounds int           // 0: as many as the row asks for
-	Quick  bool          // tiny sizes and short times, to see that everything runs
-	Traces string        // directory of traces for hit ratios
-	Dir    string        // where the caches' files go; empty: os.TempDir()
-	Length time.Duration // of each load that says so; 0: what the row takes
-	Only   string        // part of the names of the variants to measure; empty: all
-	Peers  string        // names of contestants, with commas; empty: all; the reference is always in
-	Limit  time.Duration // for one process
+	Out     string        // directory for table, charts and samples; empty: the table to standard output
+	Rounds  int           // 0: as many as the row asks for
+	Quick   bool          // tiny sizes and short times, to see that everything runs
+	Traces  string        // directory of traces for hit ratios
+	Dir     string        // where the caches' files go; empty: os.TempDir()
+	Length  time.Duration // of each load that says so; 0: what the row takes
+	Only    string        // part of the names of the variants to measure; empty: all
+	Peers   string        // names of contestants, with commas; empty: all; the reference is always in
+	Limit   time.Duration // for one process
+	Prepare bool          // only fill the directories of variants that last, and keep them
+	Keep    bool          // do not remove those directories, and use what is there
+	With    string        // command that starts each process, with its arguments; empty: none
 }
 
 const (
@@ -41,6 +45,9 @@ func parse(args []string, errw io.Writer) (o options, names []string, err error)
 	f.Float64Var(&seconds, "seconds", 0, "length of each load, in seconds; 0: what the row asks for")
 	f.StringVar(&o.Only, "only", "", "measure variants whose name contains this")
 	f.StringVar(&o.Peers, "peers", "", "measure these contestants only, with commas between them")
+	f.BoolVar(&o.Prepare, "prepare", false, "only fill the directories of restart, and keep them")
+	f.BoolVar(&o.Keep, "keep", false, "use the directories that -prepare filled, and keep them")
+	f.StringVar(&o.With, "with", "", "start each process through this command, taskset or nice for example")
 	f.DurationVar(&o.Limit, "limit", defaultLimit, "time for one process")
 	for {
 		if err := f.Parse(args); err != nil {
@@ -53,6 +60,9 @@ func parse(args []string, errw io.Writer) (o options, names []string, err error)
 	}
 	if o.Rounds < 0 || seconds < 0 {
 		return o, nil, fmt.Errorf("-rounds and -seconds must not be negative")
+	}
+	if o.Prepare {
+		o.Keep, o.Rounds = true, 1
 	}
 	o.Length = time.Duration(seconds * float64(time.Second))
 	return o, names, o.makePaths()
@@ -101,4 +111,17 @@ func (o *options) length(normal time.Duration) time.Duration {
 		return o.Length
 	}
 	return normal
+}
+
+// lastingDir is the directory of a contestant in a variant that lasts, else empty.
+func (o *options) lastingDir(r *row, v *variant, who string) string {
+	if v.lasting == "" {
+		return ""
+	}
+	dir := o.Dir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	name := strings.NewReplacer("/", "-", "=", "-", " ", "-").Replace(r.name + "-" + v.lasting + "-" + who)
+	return filepath.Join(dir, "ember-bench-"+name)
 }

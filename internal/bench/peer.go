@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -55,7 +56,9 @@ var makers = map[string]func(s sizing) (peer, error){
 	"ember-memory": newEmberMemory,
 	"ember-still":  newEmberStill,
 	"ember-view":   newEmber,
+	"ember-fulls":  newEmberFulls,
 	"fastcache":    newFastcache,
+	"floor":        newFloor,
 	"freecache":    newFreecache,
 	"bigcache":     newBigcache,
 	"ristretto":    newRistretto,
@@ -68,7 +71,7 @@ var everyone = []string{"ember", "ember-memory", "fastcache", "freecache", "bigc
 
 // openFull opens the job's contestant and stores all entries.
 func openFull(j *job, s shape) (peer, error) {
-	open := makers[j.Contestant]
+	open := makers[strings.TrimSuffix(j.Contestant, "-saves")]
 	if open == nil {
 		return nil, fmt.Errorf("no contestant %q", j.Contestant)
 	}

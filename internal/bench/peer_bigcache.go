@@ -7,7 +7,7 @@ import (
 	"github.com/allegro/bigcache/v3" // Apache-2.0
 )
 
-// bigcache is bounded by mebibytes: 1024 rings. Entries do not expire within a
+// bigcachePeer is bounded by mebibytes: 1024 rings. Entries do not expire within a
 // run. Its keys are strings.
 type bigcachePeer struct{ c *bigcache.BigCache }
 

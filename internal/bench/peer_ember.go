@@ -40,6 +40,13 @@ func newEmberStill(s sizing) (peer, error) {
 	return openEmber(s, o)
 }
 
+// newEmberFulls writes an image with every generation.
+func newEmberFulls(s sizing) (peer, error) {
+	o := s.ember()
+	o.Recovery.Budget = 1
+	return openEmber(s, o)
+}
+
 func newEmberMemory(s sizing) (peer, error) {
 	c, err := cache.OpenMemory(s.ember())
 	if err != nil {
@@ -69,6 +76,11 @@ func (e *ember) filled() error {
 	return err
 }
 
+func (e *ember) save(string) error {
+	_, err := e.c.Flush(context.Background())
+	return err
+}
+
 func (e *ember) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -80,4 +92,6 @@ func (e *ember) extras(got figures) {
 	st := e.c.Stats()
 	got["failed dumps"] = float64(st.FlushErrors)
 	got["pages left out"] = float64(st.LeftOut)
+	got["generations"] = float64(st.Flushes)
+	got["full generations"] = float64(st.FullGenerations)
 }

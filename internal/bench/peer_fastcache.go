@@ -1,8 +1,12 @@
 package main
 
-import "github.com/VictoriaMetrics/fastcache" // MIT
+import (
+	"path/filepath"
 
-// fastcache is bounded by bytes: 512 buckets, each a ring of chunks of 64 KiB,
+	"github.com/VictoriaMetrics/fastcache" // MIT
+)
+
+// fastcachePeer is bounded by bytes: 512 buckets, each a ring of chunks of 64 KiB,
 // which drops the oldest when it is full, whether it is live or not.
 type fastcachePeer struct{ c *fastcache.Cache }
 
@@ -15,6 +19,10 @@ func (f *fastcachePeer) get(dst, key []byte) ([]byte, bool) { return f.c.HasGet(
 func (f *fastcachePeer) set(key, value []byte) bool {
 	f.c.Set(key, value)
 	return true
+}
+
+func (f *fastcachePeer) save(dir string) error {
+	return f.c.SaveToFileConcurrent(filepath.Join(dir, "fastcache"), 0) // 0: all cores
 }
 
 func (f *fastcachePeer) close() error {

@@ -2,7 +2,7 @@ package main
 
 import "github.com/coocood/freecache" // MIT
 
-// freecache is bounded by bytes: 256 rings. It keeps nothing that is longer than
+// freecachePeer is bounded by bytes: 256 rings. It keeps nothing that is longer than
 // 1/1024 of its size.
 type freecachePeer struct{ c *freecache.Cache }
 

@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
+	"path/filepath"
 	"unsafe"
 
 	"github.com/maypok86/otter/v2" // Apache-2.0
 )
 
-// otter counts entries. Its keys are strings; what looks one up is not copied.
+// otterPeer counts entries. Its keys are strings; what looks one up is not copied.
 type otterPeer struct {
 	c *otter.Cache[string, []byte]
 }
@@ -31,6 +32,10 @@ func (o *otterPeer) set(key, value []byte) bool {
 }
 
 func (o *otterPeer) settle() { o.c.CleanUp() }
+
+func (o *otterPeer) save(dir string) error {
+	return otter.SaveCacheToFile(o.c, filepath.Join(dir, "otter"))
+}
 
 func (o *otterPeer) close() error {
 	o.c.StopAllGoroutines()

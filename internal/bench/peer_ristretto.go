@@ -6,7 +6,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2" // Apache-2.0
 )
 
-// ristretto is bounded by cost, here bytes. It stores in the background, may
+// ristrettoPeer is bounded by cost, here bytes. It stores in the background, may
 // refuse, and keeps hashes in place of keys.
 type ristrettoPeer struct {
 	c *ristretto.Cache[[]byte, []byte]

@@ -6,7 +6,7 @@ import (
 	"github.com/Yiling-J/theine-go" // MIT
 )
 
-// theine counts entries. Its keys are strings.
+// theinePeer counts entries. Its keys are strings.
 type theinePeer struct {
 	c *theine.Cache[string, []byte]
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 )
@@ -39,13 +40,16 @@ func recordOf(m *machine, o *options, results []*result) *record {
 		for i := range r.row.variants {
 			v := &r.row.variants[i]
 			for _, d := range r.verdicts(v) {
-				row.Goals = append(row.Goals, recordGoal{v.name, d.goal.String(), d.goal.bound(), d.got.median, d.got.low, d.got.high, d.met})
+				row.Goals = append(row.Goals, recordGoal{v.name, d.goal.String(), d.goal.bound(), finite(d.got.median), finite(d.got.low), finite(d.got.high), d.met})
 			}
 		}
 		rec.Rows = append(rec.Rows, row)
 	}
 	return rec
 }
+
+// finite is x, or the largest number where JSON has none: a ratio to zero.
+func finite(x float64) float64 { return max(min(x, math.MaxFloat64), -math.MaxFloat64) }
 
 // save writes table, samples and charts of all rows so far into o.Out.
 func save(m *machine, o *options, results []*result) error {

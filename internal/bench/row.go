@@ -19,6 +19,7 @@ type row struct {
 	logarith bool     // the chart's axis is logarithmic
 	rounds   int      // 0: the default
 	variants []variant
+	derive   func(r *result) []sample // from all that was measured; nil: nothing
 }
 
 // A variant is one setting of a row.
@@ -28,8 +29,12 @@ type variant struct {
 	reference   string   // the contestant to whom ratios are; empty: no ratios
 	goals       []goal
 	// run measures one contestant, in a process of its own. What it returns are
-	// the figures; an error fails the row.
+	// the figures; an error fails the row. Nil: all of it is derived.
 	run func(j *job) (figures, error)
+	// lasting names the data of variants that follow each other: each contestant has
+	// one directory for all their rounds, in which run finds what it left. Empty: a
+	// directory for each job.
+	lasting string
 }
 
 // figures are what one process measured, by name.

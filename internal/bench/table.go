@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,24 +46,32 @@ func (r *result) has(v *variant) bool {
 }
 
 func (r *result) writeVariant(w io.Writer, v *variant) {
+	shown := r.shown(v)
 	fmt.Fprintf(w, "\n### %s\n\n| |", v.name)
-	for _, f := range r.row.figures {
+	for _, f := range shown {
 		fmt.Fprintf(w, " %s |", f)
 	}
-	fmt.Fprintf(w, "\n| --- |%s\n", strings.Repeat(" --- |", len(r.row.figures)))
+	fmt.Fprintf(w, "\n| --- |%s\n", strings.Repeat(" --- |", len(shown)))
 	for _, who := range v.contestants {
 		name := who
 		if who == v.reference {
 			name += " (reference)"
 		}
 		line := ""
-		for _, f := range r.row.figures {
+		for _, f := range shown {
 			line += " " + r.cell(v, who, f) + " |"
 		}
 		if strings.Trim(line, " |-") != "" {
 			fmt.Fprintf(w, "| %s |%s\n", name, line)
 		}
 	}
+}
+
+// shown are the row's figures that somebody has in this variant.
+func (r *result) shown(v *variant) []string {
+	return slices.DeleteFunc(slices.Clone(r.row.figures), func(f string) bool {
+		return !slices.ContainsFunc(v.contestants, func(who string) bool { return len(r.values(v, who, f)) > 0 })
+	})
 }
 
 // cell shows one figure of one contestant.
