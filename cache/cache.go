@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 		return nil, err
 	}
 	c.start()
+	c.adviseMemory(inMemory{})
 	return c, nil
 }
 
@@ -373,4 +375,5 @@ type hooks struct {
 	// source stands between the cache and its dumper.
 	source    func(dump.Source) dump.Source
 	checkRest time.Duration // in place of the constant
+	machine   fs.FS         // in place of "/", to find out about memory
 }

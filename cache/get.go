@@ -125,7 +125,10 @@ func (s *shard) compare(r *ref, off int, key []byte) outcome {
 	r.head = readHeader(r.rec)
 	same := false
 	if r.head.keyLen() == len(key) {
-		n := headerSize + r.head.bodyLen(s.segmentSize)
+		n := headerSize + len(key) + r.head.valueLen()
+		if r.head.large() {
+			n = headerSize + r.head.bodyLen(s.segmentSize)
+		}
 		if n <= len(r.rec) {
 			if r.lazy && !r.seg.has(off, n) {
 				if !r.holds() {

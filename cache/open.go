@@ -83,7 +83,7 @@ func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
 		FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
 		Generation: t.generation,
 		Positional: o.Recovery.Positional || p.network != "",
-		Memory:     p.linkMemory(weakRing(o.MaxBytes)),
+		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
 	if o.Recovery.Generation != 0 {

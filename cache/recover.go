@@ -314,11 +314,14 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 // foretell.
 func taken(w word) int64 { return int64((w | -w) >> 63) }
 
-// linkMemory gives the loader memory for the links of the weak chain: fresh huge
-// pages cost a tenth of what the heap's cost, and Open waits for them. Where there
-// is none left it gives none.
+// linkMemory gives the loader memory for links and blobs: fresh huge pages cost a
+// tenth of what the heap's cost, and Open waits for them. Where there is none left
+// it gives none.
 func (p *persistence) linkMemory(size int64) func(n int) []byte {
+	var mu sync.Mutex
 	return func(n int) []byte {
+		mu.Lock()
+		defer mu.Unlock()
 		if p.links == nil {
 			a, err := newArena(int(size), hugePages)
 			if err != nil {

@@ -33,6 +33,11 @@ type Stats struct {
 	PageBytes, BlobBytes, ImageBytes, WeakBytes int64
 	DiskWritten                                 int64
 	FlushTime                                   Histogram // of durable generations
+	// DumpBusy is how long weak and durable generations were being written, by the
+	// wall clock, without the rests that BytesPerSec imposes. Over the time between
+	// two snapshots it bounds the share of a processor that dumps took: waits for the
+	// disk are in it.
+	DumpBusy time.Duration
 	// DurableLag is from write to durable: of each durable generation, its oldest
 	// write. Most of its writes waited for less.
 	DurableLag Histogram
@@ -83,6 +88,7 @@ func (s Stats) Sub(t Stats) Stats {
 	}
 	s.FlushTime, s.DurableLag = s.FlushTime.sub(t.FlushTime), s.DurableLag.sub(t.DurableLag)
 	s.LoadTime -= t.LoadTime
+	s.DumpBusy -= t.DumpBusy
 	return s
 }
 

@@ -18,7 +18,9 @@ type Dumper struct {
 	cfg            Config
 	src            Source
 	opens, lineage uint64
+	forecast       forecast
 
+	worked    atomic.Int64  // see Stats.Worked
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
 	doubt     atomic.Bool   // see Mend
 	quit      chan struct{} // closed by Close
@@ -35,8 +37,8 @@ type Dumper struct {
 	busyWeak busy
 	health   health
 	stats    Stats
-	linked   int64 // bytes of links since the newest durable cut, when last looked at
-	newest   *Note // of the newest durable generation; nil: not of this process
+	linked   time.Duration // what links since the newest durable cut would take a start, when last looked at
+	newest   *Note         // of the newest durable generation; nil: not of this process
 	holds    []*Hold
 	keepTo   uint64 // generations up to this one are not retired; 0: none
 
@@ -101,6 +103,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		kick:     make(chan struct{}, 1),
 		pending:  newPending(shards, cfg.PendingBytes),
 		base:     restored(&start),
+		forecast: newForecast(shards),
 		history:  restoredHistory(&start),
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
@@ -136,7 +139,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 // needs. The segments can wait for the next durable generation.
 func (d *Dumper) restore(s *Start) {
 	d.start = s
-	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Record, s.Count)
+	d.stats.Generation, d.stats.Predicted = s.Record.Generation, d.predict(s.Count)
 	for i := range s.Shards {
 		d.pending.stock.add(i, s.Shards[i].Journals)
 		d.chain.cuts[i] = s.Shards[i].State
@@ -275,8 +278,10 @@ func (d *Dumper) Weak() error {
 	}
 	defer d.duringWeak()()
 	d.cutMu.Lock()
+	began := time.Now()
 	up := d.chain.up
 	d.src.Release(d.cutLocked(false))
+	d.worked.Add(int64(time.Since(began)))
 	why, number := d.chain.why, d.chain.pos.Number
 	down := up && !d.chain.up
 	d.cutMu.Unlock()

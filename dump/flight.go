@@ -73,7 +73,9 @@ func (d *Dumper) lead(own *flight) {
 			return
 		}
 		d.mu.Unlock()
+		began, rested := time.Now(), d.limit.total()
 		f.generation, f.err = d.generate(f.order)
+		d.worked.Add(int64(time.Since(began) - (d.limit.total() - rested)))
 		close(f.done)
 		if f == own {
 			go d.lead(nil)

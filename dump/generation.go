@@ -98,7 +98,7 @@ func (d *Dumper) unchanged(o order) bool {
 	if !o.clean && d.chain.up && !d.chain.follows(b.record) {
 		return false // a chain that began anew needs a record that leads to it
 	}
-	return !o.clean || b.applyTime(b.record.Stores) <= cleanBudget
+	return !o.clean || d.cleanTime(b.record.Stores) <= cleanBudget
 }
 
 // takeCut takes the cut of a full generation, now that its image is durable. A
@@ -229,7 +229,7 @@ func (d *Dumper) choose(c *Cut, o order) (full bool) {
 		return true // each takes that much, and each process begins one
 	}
 	stores := b.record.Stores + d.pending.stock.stores()
-	if storeTime(stores) > d.cfg.Budget/4 || o.clean && b.applyTime(stores) > cleanBudget {
+	if d.tooSlow(stores) || o.clean && d.cleanTime(stores) > cleanBudget {
 		return true
 	}
 	for i := range c.Shards {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/pagefile"
@@ -109,18 +110,27 @@ func TestChoice(t *testing.T) {
 				d.base.record.Blobs = append(d.base.record.Blobs, d.base.record.Blobs[0])
 			}
 		}, true},
-		{"full when journals take a quarter of the budget", func(d *Dumper) { d.base.record.Stores = 1300000 }, true},
+		{"light while links still have their share of the budget", func(d *Dumper) { d.base.record.Stores = 2_700_000 }, false},
+		{"full when journals take what the rest of a start leaves of it", func(d *Dumper) { d.base.record.Stores = 2_800_000 }, true},
+		{"full when journals and blobs together do", func(d *Dumper) {
+			d.base.record.Stores, d.base.blobBytes, d.base.imageSize = 2_500_000, 12*2_500_000, 40<<20
+		}, true},
+		{"light in a quarter of a budget that a start alone uses up", func(d *Dumper) {
+			d.cfg.Budget, d.base.record.Stores = 2*time.Millisecond, 17_000
+		}, false},
+		{"full beyond that quarter", func(d *Dumper) { d.cfg.Budget, d.base.record.Stores = 2*time.Millisecond, 20_000 }, true},
 		{"full when blobs are longer than an image", func(d *Dumper) { d.base.blobBytes = leastImage + d.base.imageSize + 1 }, true},
 	} {
 		t.Run(c.label, func(t *testing.T) {
 			r := newRig(t, 1, nil)
 			r.f.churn(50)
 			r.flush()
+			r.d.forecast = forecast{workers: 1, shards: 1} // whatever the machine has
 			c.tweak(r.d)
 			r.f.churn(5)
 			g := r.d.begin(order{})
 			if g == nil || g.full != c.want {
-				t.Errorf("got %+v, want full %v", g, c.want)
+				t.Errorf("got %v, want full %v", g != nil && g.full, c.want)
 			}
 		})
 	}
@@ -210,6 +220,35 @@ func TestPrediction(t *testing.T) {
 	}
 	if got := r.d.Stats().Predicted; got <= before {
 		t.Errorf("got %v after links, want more than %v", got, before)
+	}
+}
+
+// The rests of the rate limit are nobody's work.
+func TestWorkedIsWithoutRests(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(50)
+	before := r.d.Stats().Worked
+	if err := r.d.Weak(); err != nil {
+		t.Log(err) // no chain yet: the cut was taken all the same
+	}
+	weak := r.d.Stats().Worked
+	began := time.Now()
+	r.flush()
+	flushed := r.d.Stats().Worked
+	if before > weak || weak >= flushed || flushed-weak > time.Since(began) {
+		t.Errorf("got %v, %v after a cut, %v after a generation of %v", before, weak, flushed, time.Since(began))
+	}
+	remove := r.fs.Inject(func(op crashfs.Op) error {
+		if op.Kind == crashfs.OpSync {
+			r.d.limit.rested.Add(int64(time.Hour))
+		}
+		return nil
+	})
+	defer remove()
+	r.f.churn(50)
+	r.flush()
+	if got := r.d.Stats().Worked; got > flushed {
+		t.Errorf("got %v with hours of rest, want less than %v", got, flushed)
 	}
 }
 

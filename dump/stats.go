@@ -21,6 +21,10 @@ type Stats struct {
 	Damaged       uint64 // of them, those that were written again elsewhere
 	Written       Bytes
 	Took          time.Duration // of all durable generations
+	// Worked is how long links and durable generations, failed ones too, were being
+	// written, by the wall clock, without the rests of the rate limit: processor time,
+	// and waits for the disk and for a processor. The two kinds overlap and add up.
+	Worked time.Duration
 
 	Generation  uint64        // the newest durable one, 0: none
 	LastDurable time.Time     // zero: none by this process
@@ -46,7 +50,8 @@ func (d *Dumper) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.Predicted += time.Duration(d.linked) * perLinkByte
+	s.Predicted += d.linked
+	s.Worked = time.Duration(d.worked.Load())
 	s.Busy = d.busy.what
 	if s.Busy == "" {
 		s.Busy = d.busyWeak.what
@@ -64,7 +69,7 @@ func (d *Dumper) look() {
 		s.WeakHeld = d.chain.ring.held()
 	}
 	s.Written.Weak, s.WeakUp = d.chain.bytes, d.chain.follows(d.base.record)
-	d.linked = d.chain.since
+	d.linked = d.linkTime(d.chain.since)
 }
 
 // finish counts a generation that was written or failed.
@@ -89,7 +94,7 @@ func (d *Dumper) finish(g *generation, err error) {
 	}
 	if r := d.base.record; r != nil {
 		s.Generation = r.Generation
-		s.Predicted = d.predict(r, d.home.table.len())
+		s.Predicted = d.predict(d.home.table.len())
 	}
 	s.OnDisk = onDisk
 	s.Places, s.PlacesFree = int(d.home.places.total), d.home.places.count

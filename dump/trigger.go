@@ -65,7 +65,7 @@ func (d *Dumper) due(now time.Time) bool {
 	case ch.ring != nil && (!ch.follows(d.base.record) || ch.since > ch.ring.size/3):
 		return true
 	}
-	return time.Duration(ch.since)*perLinkByte > d.cfg.Budget/4
+	return d.forecast.links(ch.since) > d.cfg.Budget/linkShare
 }
 
 // observeInterval is how often a cut is taken where there are no weak

@@ -9,7 +9,10 @@ import (
 
 // smallBlob is up to where a blob is read at once. A longer one is read section
 // by section, so that shards share the work.
-const smallBlob = 1 << 20
+const smallBlob = 8 << 20
+
+// fewBytes are not worth a huge page, which the kernel has to clear.
+const fewBytes = 512 << 10
 
 // A blob is one that the record names.
 type blob struct {
@@ -25,10 +28,14 @@ type blob struct {
 // applyBlobs applies the record's blobs in their order to every shard.
 func (l *load) applyBlobs() {
 	blobs, files := l.openBlobs()
+	memory := l.memory
+	if total(blobs) < fewBytes {
+		memory = func(n int64) []byte { return make([]byte, n) }
+	}
 	shards := l.res.Record.Geometry.Shards
 	each(l.Workers, len(blobs), func(i int) {
 		if b := &blobs[i]; b.err == nil && !l.stopped() {
-			b.err = b.open(shards)
+			b.err = b.open(shards, memory)
 		}
 	})
 	for i := range blobs {
@@ -47,6 +54,13 @@ func (l *load) applyBlobs() {
 	for _, f := range files {
 		f.Close()
 	}
+}
+
+func total(blobs []blob) (n int64) {
+	for i := range blobs {
+		n += int64(blobs[i].Length)
+	}
+	return n
 }
 
 // openBlobs opens each file once. What is in their headers is not read: the
@@ -68,11 +82,11 @@ func (l *load) openBlobs() (blobs []blob, files map[uint64]*source) {
 }
 
 // open proves the header, and reads a small blob whole.
-func (b *blob) open(shards int) error {
+func (b *blob) open(shards int, memory func(int64) []byte) error {
 	off, end := int64(b.Offset), int64(b.Offset)+int64(b.Length)
 	var hash uint64
 	var err error
-	if b.whole = b.read(); b.whole != nil {
+	if b.whole = b.read(memory); b.whole != nil {
 		b.header, hash = b.whole.Header, b.whole.Hash
 	} else if b.header, hash, err = pagefile.ReadBlobHeader(b.src, off, end); err != nil {
 		return err
@@ -92,11 +106,11 @@ func (b *blob) open(shards int) error {
 
 // read returns a small blob, nil if it is long, or if any of it cannot be had at
 // once: then each section is tried by itself.
-func (b *blob) read() *pagefile.Blob {
+func (b *blob) read(memory func(int64) []byte) *pagefile.Blob {
 	if b.Length > smallBlob || int64(b.Offset)+int64(b.Length) > b.src.size {
 		return nil
 	}
-	buf := make([]byte, b.Length)
+	buf := memory(int64(b.Length))
 	if n, _ := b.src.ReadAt(buf, int64(b.Offset)); n < len(buf) {
 		return nil
 	}

@@ -30,11 +30,11 @@ type Options struct {
 	MaxAge  time.Duration
 	Now     time.Time // for MaxAge
 	Workers int       // goroutines that read and verify; 0: one for each processor
-	// Memory gives n bytes, zeroed or not, for links: some MiB at a time, all
-	// together hardly more than the chain is long. Journals and Pieces of the
-	// Result refer to it. Most of the time that a long chain takes is the kernel's
-	// for fresh memory in small pages; who has huge pages passes them here. nil,
-	// and less than was asked for: the heap.
+	// Memory gives n bytes, zeroed or not, for links and blobs: some MiB at a time,
+	// all together hardly more than they are long. Journals and Pieces of the Result
+	// refer to it. Most of the time that they take is the kernel's for fresh memory
+	// in small pages; who has huge pages passes them here. nil, and less than was
+	// asked for: the heap. Workers call it at the same time.
 	Memory func(n int) []byte
 }
 
@@ -71,7 +71,7 @@ func Load(ctx context.Context, o Options) (*Result, error) {
 	return l.res, nil
 }
 
-// memory returns n bytes for links.
+// memory returns n bytes for links or a blob.
 func (o *Options) memory(n int64) []byte {
 	if o.Memory != nil {
 		if b := o.Memory(int(n)); int64(len(b)) >= n {
