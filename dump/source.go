@@ -37,8 +37,8 @@ type Source interface {
 	// dst is then garbage, if the segment was evicted meanwhile or a page of it is
 	// damaged.
 	Copy(dst []byte, shard int, id SegmentID, off int) bool
-	// CopyIndex copies whole buckets from first on under the shard's lock, words
-	// of MemoryOnly entries as 0.
+	// CopyIndex copies whole buckets from first on, words of MemoryOnly entries as
+	// 0, each at some instant after the newest Cut.
 	CopyIndex(shard, first int, dst []byte) error
 	// Ghosts copies a shard's ghosts, but for those of MemoryOnly entries.
 	Ghosts(shard int) pagefile.Ghosts
