@@ -24,6 +24,7 @@ type Cache struct {
 	maxEntry    int
 	reserve     int   // free frames that only the cleaner takes
 	most        int64 // live bytes above which entries are evicted
+	full        int64 // a shard's part of them, nearly
 	quiet       int64 // free frames from which on there is nothing to clean
 	frames      *frames
 	indexArena  *arena
@@ -95,6 +96,7 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.reserve = reserveFor(g)
 	count := framesFor(o.MaxBytes, g)
 	c.most = o.MaxBytes - o.MaxBytes/256
+	c.full = c.most / int64(g.shards) * 63 / 64
 	c.quiet = int64(max(count/8, c.reserve+ringSpare, count-int(c.most/int64(g.segmentSize))))
 	c.held.limit = count / 8
 	if err := c.reserveMemory(count, g); err != nil {

@@ -177,7 +177,7 @@ func (s *shard) clean(p pressure) (walked int) {
 		walked += n
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
-		grow := s.ghosts[0].want+s.ghosts[1].want > 0
+		grow := s.outgrownLocked()
 		s.unlock()
 		switch {
 		case o == absent && s.loadSegment(q, pos, number):

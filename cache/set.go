@@ -219,7 +219,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		}
 		uses = min(old.freq()+1, int(freqMask))
 	} else {
-		e.q = s.queueOfLocked(e.q, e.hash)
+		e.q = s.queueOfLocked(e.q, e.hash, e.head.size(s.segmentSize))
 	}
 	q := e.q
 	units := e.head.units(s.segmentSize)

@@ -50,8 +50,10 @@ type shard struct {
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
 	journal     journal
-	ghosts      [2]ghosts // of files' queues, and of MemoryOnly entries
+	ghosts      [3]ghosts // of files' small, of MemoryOnly small, of both mains
 	own         [2]int64  // segments of large values in small and in main
+	small       int64     // bytes that small should have; 0: main is being filled
+	tired       int64     // see tireLocked
 	newest      location  // of what was stored last
 	walked      walked
 	fileEntries int64 // of entries, those that files may hold
