@@ -85,9 +85,9 @@ func (p *itemAdaptive) evict() {
 		p.leave(2, key)
 		return
 	}
-	first := max(p.room/firstShare, 1)
-	if p.tired += min(max(p.share, first/slowest), first); p.tired >= first {
-		p.tired -= first
+	most := max(p.room*2/leastShare, 1)
+	if p.tired += min(p.share, most); p.tired >= most {
+		p.tired -= most
 		p.uses[key]--
 	}
 	p.put(2, key)

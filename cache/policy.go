@@ -24,9 +24,11 @@ package cache
 // the share stays: at a hundredth for streams with fixed favourites, at a quarter
 // and more where favourites change.
 //
-// Main forgets as fast as small's share says. From its first share on, a use for
-// each lap. Below, favourites are fixed and it pays to know them from longer ago:
-// only of as large a part of what passes a use is taken away, of a quarter at least.
+// Main forgets as fast as small's share says. From twice the least share on, a use
+// for each lap. Below, favourites are fixed and it pays to know them from longer
+// ago: only of as large a part of what passes a use is taken away, at last of half.
+// A share that is small but not near the least says no such thing: where favourites
+// change at once, main that forgets slowly keeps those of before.
 //
 // MemoryOnly entries have queues of their own; they count together with the
 // others, and the older of two heads comes first.
@@ -35,7 +37,6 @@ const (
 	leastShare = 100 // a hundredth at least,
 	mainShare  = 10  // and at most what leaves main a tenth
 	promoteAt  = 2   // uses that lead from small to main
-	slowest    = 4   // main takes a use from one in so many at least
 )
 
 // A victim is a live record at the head of a queue.
@@ -110,14 +111,13 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 }
 
 // tireLocked is how many uses main takes from a record that it passes, 0 or 1: in
-// the long run as many as small's share is of its first, a slowest at least.
+// the long run as many as small's share is of twice the least.
 func (s *shard) tireLocked() int {
-	first := s.spansLocked() / firstShare
-	s.tired += min(max(s.small, first/slowest), first)
-	if s.tired < first {
+	most := s.spansLocked() / leastShare * 2
+	if s.tired += min(s.small, most); s.tired < most {
 		return 0
 	}
-	s.tired -= first
+	s.tired -= most
 	return 1
 }
 

@@ -76,23 +76,23 @@ func TestClearFillsMainAnew(t *testing.T) {
 }
 
 // TestMainForgetsAsFastAsSmallsShareSays: of a hundred passed, one use from each
-// while small has its first share, from half of them at half of it, from a quarter
-// at the least.
+// while small has twice the least share, from three in four of them at one and a
+// half, from half at the least.
 func TestMainForgetsAsFastAsSmallsShareSays(t *testing.T) {
 	c := openMemory(t, testOptions(minBytes))
 	overfilled(t, c, EntryOptions{})
 	s := c.shards[0]
 	s.lock()
 	defer s.unlock()
-	first := s.spansLocked() / firstShare
-	for share, want := range map[int64]int{4 * first: 100, first: 100, first / 2: 50, first / 5: 25} {
+	least := s.spansLocked() / leastShare
+	for share, want := range map[int64]int{5 * least: 100, 2 * least: 100, 3 * least / 2: 75, least: 50} {
 		s.small, s.tired = share, 0
 		got := 0
 		for range 100 {
 			got += s.tireLocked()
 		}
 		if got < want-1 || got > want {
-			t.Errorf("small has %d of %d bytes at first: %d uses of 100, want %d", share, first, got, want)
+			t.Errorf("small has %d of %d bytes at least: %d uses of 100, want %d", share, least, got, want)
 		}
 	}
 }
