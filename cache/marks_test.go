@@ -22,7 +22,7 @@ func TestTheCleanerPassesTheDead(t *testing.T) {
 		}
 	})
 	laps := uint64(sets*256/o.MaxBytes) + 2
-	if w.records == 0 || w.records > laps*kept*4 {
+	if w.records > laps*kept*4 {
 		t.Errorf("the cleaner looked at %d records while %d were kept for %d laps", w.records, kept, laps)
 	}
 	for i := range kept {
