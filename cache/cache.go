@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Cache struct {
 	maxEntry    int
 	reserve     int   // free frames that only the cleaner takes
 	most        int64 // live bytes above which entries are evicted
+	full        int64 // a shard's part of them, nearly
 	quiet       int64 // free frames from which on there is nothing to clean
 	frames      *frames
 	indexArena  *arena
@@ -75,6 +77,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 		return nil, err
 	}
 	c.start()
+	c.adviseMemory(inMemory{})
 	return c, nil
 }
 
@@ -94,6 +97,7 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.reserve = reserveFor(g)
 	count := framesFor(o.MaxBytes, g)
 	c.most = o.MaxBytes - o.MaxBytes/256
+	c.full = c.most / int64(g.shards) * 63 / 64
 	c.quiet = int64(max(count/8, c.reserve+ringSpare, count-int(c.most/int64(g.segmentSize))))
 	c.held.limit = count / 8
 	c.filePins.limit = count / 16
@@ -124,15 +128,16 @@ func (c *Cache) reserveMemory(frames int, g geometry) (err error) {
 	}
 	if err != nil {
 		c.frames.arena.release()
+		c.frames.marks.release()
 		c.indexArena.release()
 		return err
 	}
 	c.large = newLargeTable(c.tables.table(rings*segmentBytes, large))
-	runtime.AddCleanup(c, func(list [3]*arena) {
+	runtime.AddCleanup(c, func(list [4]*arena) {
 		for _, a := range list {
 			a.release()
 		}
-	}, [3]*arena{c.frames.arena, c.indexArena, c.tables})
+	}, [4]*arena{c.frames.arena, c.frames.marks, c.indexArena, c.tables})
 	return nil
 }
 
@@ -374,4 +379,5 @@ type hooks struct {
 	// source stands between the cache and its dumper.
 	source    func(dump.Source) dump.Source
 	checkRest time.Duration // in place of the constant
+	machine   fs.FS         // in place of "/", to find out about memory
 }

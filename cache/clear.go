@@ -34,6 +34,7 @@ func (s *shard) passAll() (heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
 	s.flights = nil // all are overtaken
+	s.small = 0
 	for q := range s.queues {
 		s.sealLocked(uint8(q))
 		qu := &s.queues[q]

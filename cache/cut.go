@@ -121,26 +121,20 @@ func (k cutter) Copy(dst []byte, shard int, id dump.SegmentID, off int) bool {
 	return s.copySegment(seg, id.Number, off, dst) || k.c.held.copy(dst, s, id, off)
 }
 
-// copyBuckets bounds how long CopyIndex holds the lock.
-const copyBuckets = 512
-
-// CopyIndex copies buckets for an image, MemoryOnly words as 0.
+// CopyIndex copies buckets for an image, MemoryOnly words as 0. No writer waits for
+// it, since it takes no lock: each word is copied whole, at some instant after the
+// cut that divides the journals from the image. A store that it sees and that came
+// after that cut is in a journal of the next: who stores appends before letting go
+// of the lock under which the shard's part of that cut is noted. // I10
 func (k cutter) CopyIndex(shard, first int, dst []byte) error {
 	s := k.c.shards[shard]
 	if n := first + len(dst)/bucketSize; n > int(s.index.buckets()) {
 		return fmt.Errorf("copy index of shard %d: bucket %d of %d", shard, n, s.index.buckets())
 	}
 	s.loadIndex()
-	for len(dst) > 0 {
-		n := min(len(dst), copyBuckets*bucketSize)
-		s.mu.Lock()
-		for i := 0; i < n; i += 8 {
-			w := s.index.load(uint32(first*bucketSlots + i/8))
-			binary.LittleEndian.PutUint64(dst[i:], uint64(w.onFile()))
-		}
-		s.mu.Unlock()
-		dst = dst[n:]
-		first += n / bucketSize
+	slot := uint32(first * bucketSlots)
+	for ; len(dst) >= 8; dst, slot = dst[8:], slot+1 {
+		binary.LittleEndian.PutUint64(dst, uint64(s.index.load(slot).onFile()))
 	}
 	return nil
 }

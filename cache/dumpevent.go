@@ -38,6 +38,8 @@ func (p *persistence) event(e dump.Event) {
 		p.stuck(e)
 	case dump.NoSpace:
 		n.lowSpace(e.Free, e.Need)
+	case dump.Tight:
+		n.say(slog.LevelWarn, "the disk has less room than the files may take; they grow until it is full", "tight_space", "free", e.Free, "need", e.Need)
 	}
 }
 

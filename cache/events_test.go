@@ -32,6 +32,8 @@ func TestEveryLineHasItsLevel(t *testing.T) {
 		"flush_failing ERROR":    "cache event since err",
 		"flush_resumed INFO":     "cache event generation after",
 		"low_space WARN":         "cache event free need",
+		"tight_space WARN":       "cache event free need",
+		"low_memory WARN":        "cache event takes go_limit limit by max_bytes fits",
 		"disk_slow WARN":         "cache event op took",
 		"weak_paused DEBUG":      "cache event err",
 		"scrub WARN":             "cache event pages err",
@@ -128,8 +130,9 @@ func logsOutage(t *testing.T, o *Options, fs *crashfs.FS) {
 
 func logsRest(t *testing.T, o *Options, fs *crashfs.FS) {
 	o.Events = &Events{Recovered: func(RecoveryReport) { panic("boom") }}
-	o.CloseTimeout = 50 * time.Millisecond
+	o.CloseTimeout, o.hooks.machine = 50*time.Millisecond, machineOf(1<<20)
 	c := openOn(t, o)
+	c.persist.event(dump.Event{Kind: dump.Tight, Free: 1, Need: 2})
 	c.persist.event(dump.Event{Kind: dump.Weak, Err: errors.New("the ring is full")})
 	c.persist.event(dump.Event{Kind: dump.Scrub, Pages: 1, Err: errors.New("bad")})
 	mustSet(t, c, []byte("k"), []byte("v"))

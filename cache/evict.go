@@ -1,5 +1,7 @@
 package cache
 
+import "math/bits"
+
 // Space comes back from the oldest end of the queues. The cleaner walks a shard's
 // records from a head; dead ones are passed over. While live bytes are under 5/8
 // of MaxBytes a live one is moved on to its own queue's tail: nothing is
@@ -175,7 +177,7 @@ func (s *shard) clean(p pressure) (walked int) {
 		walked += n
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
-		grow := s.ghosts[0].want+s.ghosts[1].want > 0
+		grow := s.outgrownLocked()
 		s.unlock()
 		switch {
 		case o == absent && s.loadSegment(q, pos, number):
@@ -197,16 +199,18 @@ func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
 	if p.need > 0 { // as it is now: others clean as well
 		goal -= min(p.need, s.cache.Bytes()-s.cache.most)
 	}
+	ahead := uint8(queues)
 	for n := 0; n < cleanRecords && walked < cleanBytes; n++ {
 		var ok bool
 		if q, ok = s.nextLocked(p); !ok || p.need > 0 && s.live.Load() <= goal {
 			return q, walked, miss
 		}
-		units, ended, o := s.passHeadLocked(q, p)
-		if walked += units * unitSize; units > 0 {
-			s.walked.records++
-			s.walked.bytes += uint64(units * unitSize)
+		if q != ahead {
+			ahead = q
+			s.fetchAheadLocked(q)
 		}
+		units, ended, o := s.passHeadLocked(q, p)
+		walked += units * unitSize
 		if o != hit || ended && p.need == 0 {
 			return q, walked, o
 		}
@@ -214,8 +218,8 @@ func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
 	return q, walked, hit
 }
 
-// passHeadLocked moves q's head past a record; ended says that it has come to the
-// end of a segment.
+// passHeadLocked moves q's head past a record, and the dead ones before it; ended
+// says that it has come to the end of a segment.
 func (s *shard) passHeadLocked(q uint8, p *pressure) (units int, ended bool, o outcome) {
 	qu := &s.queues[q]
 	seg, seq := s.segmentAt(q, qu.head), s.seqOf(qu.head)
@@ -224,8 +228,15 @@ func (s *shard) passHeadLocked(q uint8, p *pressure) (units int, ended bool, o o
 		if !seg.has(off, end-off) {
 			return 0, false, absent
 		}
-		if units, o = s.cleanRecordLocked(q, end-off, p); o != hit || s.seqOf(qu.head) == seq {
-			return units, false, o
+		units = s.passDeadLocked(q, seg, end)
+		if off += units * unitSize; off < end {
+			if units > 0 && s.newest == (location{q, qu.head}) {
+				return units, false, hit // the last to go: nextLocked decides
+			}
+			n, o := s.cleanRecordLocked(q, end-off, p)
+			if units += n; o != hit || s.seqOf(qu.head) == seq {
+				return units, false, o
+			}
 		}
 	}
 	s.finishLocked(q, seg, seq)
@@ -307,6 +318,8 @@ func (s *shard) cleanRecordLocked(q uint8, room int, p *pressure) (units int, o 
 		return 0, changed
 	}
 	qu.head += uint64(units)
+	s.walked.records++
+	s.walked.bytes += uint64(units * unitSize)
 	return units, hit
 }
 
@@ -322,12 +335,10 @@ func (s *shard) evictedAsLocked(w word, h header, why Cause) {
 func (s *shard) slotOfLocked(q uint8, pos, hash uint64) (slot uint32, w word, ok bool) {
 	want := makeWord(q, pos, tagOf(hash))
 	a, b := s.index.candidates(hash, s.index.buckets())
-	for _, bucket := range [2]uint32{a, b} {
-		for i := uint32(0); i < bucketSlots; i++ {
-			slot = bucket*bucketSlots + i
-			if w = s.index.load(slot); w&^freqMask == want {
-				return slot, w, true
-			}
+	for slots := s.index.match(a, b, tagOf(hash)); slots != 0; slots &= slots - 1 {
+		slot = slotOf(a, b, bits.TrailingZeros32(slots))
+		if w = s.index.load(slot); w&^freqMask == want {
+			return slot, w, true
 		}
 	}
 	return 0, 0, false

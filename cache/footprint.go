@@ -25,21 +25,37 @@ func (o *Options) Footprint() (memory, disk int64) {
 	if err != nil {
 		return 0, 0
 	}
-	g := d.shape()
-	frames := int64(framesFor(d.MaxBytes, g))
+	f := d.footprint(d.shape())
+	return f.own + f.heap + f.cached, f.disk
+}
+
+// A footprint is what Footprint says, in parts, in bytes.
+type footprint struct {
+	own    int64 // memory outside Go's heap
+	heap   int64
+	cached int64 // by the kernel, which gives it back
+	ring   int64 // of disk, the weak ring
+	disk   int64
+}
+
+// footprint is for options with their defaults.
+func (o *Options) footprint(g geometry) (f footprint) {
+	frames := int64(framesFor(o.MaxBytes, g))
 	inFrames := frames * int64(g.segmentSize)
 	index := inFrames * 7 / 8 / footprintEntry * bucketSize / bucketSlots * loadDen / loadNum
 	ghosts := inFrames * 7 / 8 / footprintEntry * footprintGhost
+	marks := inFrames / markedBytes
 	image := index + ghosts + inFrames/512 + 1<<20 // slots; a checksum a page; tables
 	files := 2*image + 2<<20                       // one and a half, as much again of blobs, records
-	if d.Durability.Weak > 0 {
-		files += weakRing(d.MaxBytes)
+	if o.Durability.Weak > 0 {
+		f.ring = weakRing(o.MaxBytes)
 	}
 	// An eighth of the frames is free, and one in twenty was never in use.
-	heap := int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
-	memory = inFrames*19/20 + g.indexInMemory(index) + ghosts + heap + inFrames*7/8 + files
-	disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files
-	return memory, disk
+	f.own = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts
+	f.heap = int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
+	f.cached = inFrames*7/8 + files + f.ring
+	f.disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files + f.ring
+	return f
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 // segment size, and the stack of those that are free.
 type frames struct {
 	arena       *arena
+	marks       *arena // by frame, a bit a unit; see marks.go
 	segmentSize int
 	count       int
 	pins        []atomic.Uint32 // by frame: Views and, under the race detector, copies
@@ -27,7 +28,12 @@ func newFrames(count, segmentSize int) (*frames, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &frames{arena: a, segmentSize: segmentSize, count: count}
+	m, err := newArena(count*segmentSize/markedBytes, hugePages)
+	if err != nil {
+		a.release()
+		return nil, err
+	}
+	f := &frames{arena: a, marks: m, segmentSize: segmentSize, count: count}
 	f.pins = make([]atomic.Uint32, count)
 	f.stack = make([]uint32, 0, count)
 	f.free.Store(int64(count))

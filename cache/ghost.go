@@ -6,14 +6,15 @@ import (
 	"github.com/embercache/ember/pagefile"
 )
 
-// Ghosts are fingerprints of entries that left the small queue unused: a key that
-// comes back while its ghost is there goes to the main queue (S3-FIFO, Yang and
-// others, 2023). They are a hint: a wrong one costs a place in the wrong queue.
+// Ghosts are fingerprints of entries that left a queue unused: a key that comes
+// back while small's ghost of it is there goes to the main queue (S3-FIFO, Yang and
+// others, 2023); what else they say is in policy.go. They are a hint: a wrong one
+// costs a place in the wrong queue.
 //
 // A table has buckets of 16 words of 4 bytes, a cache line each; a word is a
 // fingerprint and the stamp of when it came. Stamps advance as ghosts come, so
-// that some hundred of them pass while as many ghosts come as main has entries;
-// an older one does not count and is the first to be replaced. A table that is too
+// that some hundred of them pass while as many ghosts come as there is room for; an
+// older one does not count and is the first to be replaced. A table that is too
 // small is followed by one twice as large, and looked through for as long as what
 // it holds counts: nothing is ever copied. It does not shrink.
 //
@@ -32,7 +33,7 @@ type ghosts struct {
 
 const (
 	ghostBucket = pagefile.GhostBucket
-	ghostStamps = 256 // that pass while main's number of ghosts come, about
+	ghostStamps = 256 // that pass while as many ghosts come as count, about
 	leastGhosts = 256 // words
 )
 
@@ -84,23 +85,27 @@ func (g *ghosts) add(hash uint64, room int) {
 	b[oldest] = print | uint32(g.stamp)
 }
 
-// take forgets a hash's ghost and reports whether there was one that counts.
-func (g *ghosts) take(hash uint64) bool {
-	return g.takeFrom(g.table, hash) || g.takeFrom(g.older, hash)
+// take forgets a hash's ghost and reports how old it was, in stamps, and whether
+// there was one that counts.
+func (g *ghosts) take(hash uint64) (age uint32, ok bool) {
+	if age, ok = g.takeFrom(g.table, hash); !ok {
+		age, ok = g.takeFrom(g.older, hash)
+	}
+	return age, ok
 }
 
-func (g *ghosts) takeFrom(table []uint32, hash uint64) bool {
+func (g *ghosts) takeFrom(table []uint32, hash uint64) (age uint32, ok bool) {
 	if len(table) == 0 {
-		return false
+		return 0, false
 	}
 	at, print := ghostOf(hash, len(table))
 	for i, w := range table[at : at+ghostBucket] {
 		if w&^0xffff == print && g.counts(w) {
 			table[at+i] = 0
-			return true
+			return g.age(w), true
 		}
 	}
-	return false
+	return 0, false
 }
 
 // grow makes table the one that ghosts go to.
@@ -118,6 +123,13 @@ func (g *ghosts) drop() {
 func (g *ghosts) size() { g.bytes.Store(int64(len(g.table)+len(g.older)) * ghostSize) }
 
 const ghostSize = 4 // bytes of a word
+
+// mainGhosts are those of entries that main evicted, of a marginal part of all
+// entries: they only say that main is too small. No file holds them.
+const (
+	mainGhosts = 2
+	marginal   = 20
+)
 
 // ghostsOf are those of a queue's entries. MemoryOnly entries have their own,
 // which no file ever holds.
@@ -147,4 +159,14 @@ func (s *shard) growGhosts() {
 // mostGhosts bounds a table, in words: a slot of the index at its largest each.
 func (s *shard) mostGhosts() int { return int(s.index.limit) * bucketSlots }
 
-func (s *shard) ghostBytes() int64 { return s.ghosts[0].bytes.Load() + s.ghosts[1].bytes.Load() }
+func (s *shard) ghostBytes() (n int64) {
+	for i := range s.ghosts {
+		n += s.ghosts[i].bytes.Load()
+	}
+	return n
+}
+
+// outgrownLocked reports whether ghosts have outgrown their table.
+func (s *shard) outgrownLocked() bool {
+	return s.ghosts[0].want+s.ghosts[1].want+s.ghosts[mainGhosts].want > 0
+}

@@ -7,7 +7,7 @@ import "github.com/embercache/ember/pagefile"
 // the wrong queue, and is not reported.
 
 // copyGhosts bounds how long Ghosts holds the lock, in words.
-const copyGhosts = 16 << 10
+const copyGhosts = 4 << 10
 
 // Ghosts copies a shard's ghosts for an image. Those of MemoryOnly entries are not
 // among them.

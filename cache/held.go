@@ -79,6 +79,13 @@ func (h *heldSegments) keep(key heldKey, s heldSegment) bool {
 
 // release lets go of a cut, and gives back the frames that no other needs.
 func (h *heldSegments) release(epoch uint64, f *frames) {
+	for _, frame := range h.ended(epoch) { // who ends a segment waits for the mutex
+		f.give(frame)
+	}
+}
+
+// ended forgets a cut and what no other has, and returns the frames.
+func (h *heldSegments) ended(epoch uint64) (list []uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.cuts, epoch)
@@ -86,9 +93,10 @@ func (h *heldSegments) release(epoch uint64, f *frames) {
 	for key, s := range h.segments {
 		if s.number > h.newest.Load() {
 			delete(h.segments, key)
-			f.give(s.frame)
+			list = append(list, s.frame)
 		}
 	}
+	return list
 }
 
 // find finds a held segment.

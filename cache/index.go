@@ -101,7 +101,7 @@ func (x *index) slotNumber(slot *uint64) uint32 {
 
 func (x *index) load(slot uint32) word { return word(atomic.LoadUint64(x.slot(slot))) }
 
-func (x *index) store(slot uint32, w word) { atomic.StoreUint64(x.slot(slot), uint64(w)) }
+func (x *index) store(slot uint32, w word) { publish(x.slot(slot), uint64(w)) }
 
 // emptySlot finds room in bucket b and counts what is taken.
 func (x *index) emptySlot(b uint32) (slot uint32, taken int, ok bool) {

@@ -61,6 +61,9 @@ func checkShard(t testing.TB, s *shard, claim func(*segment)) {
 		if !w.within(qu.head, qu.tail) {
 			t.Fatalf("shard %d slot %d: position %d is not in [%d, %d)", s.id, slot, w.pos(), qu.head, qu.tail)
 		}
+		if seg, u := s.segmentAt(w.queue(), s.positionLocked(w)), uint64(w.pos())&s.unitMask; seg.marked && s.frames.nextMark(seg, u, u+1) != u {
+			t.Errorf("shard %d slot %d: a live record has no mark: the cleaner would pass it", s.id, slot)
+		}
 		rec := s.recordAt(w.queue(), s.positionLocked(w))
 		h := readHeader(rec)
 		key := string(rec[headerSize : headerSize+h.keyLen()])

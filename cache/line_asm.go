@@ -9,3 +9,8 @@ import "unsafe"
 //
 //go:noescape
 func fetchLines(p unsafe.Pointer, n int)
+
+// fetchToWrite is fetchLines for lines that will be written.
+//
+//go:noescape
+func fetchToWrite(p unsafe.Pointer, n int)

@@ -7,3 +7,5 @@ import "unsafe"
 // Where the processor cannot be asked ahead, it fetches a line when it is read.
 
 func fetchLines(unsafe.Pointer, int) {}
+
+func fetchToWrite(unsafe.Pointer, int) {}

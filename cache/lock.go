@@ -63,14 +63,17 @@ func heldFor(e *LockError) string {
 // load says so.
 func (p *persistence) tryAcquire(ctx context.Context, o *Options) error {
 	type acquired struct {
-		lock    io.Closer
-		network string
-		err     error
+		lock     io.Closer
+		network  string
+		inMemory inMemory
+		err      error
 	}
 	limit, cancel := context.WithTimeout(ctx, o.Recovery.Timeout)
 	defer cancel()
 	a, ok := within(limit, func() (a acquired) {
-		a.lock, a.network, a.err = p.lockDir(o)
+		if a.lock, a.network, a.err = p.lockDir(o); a.err == nil {
+			a.inMemory = p.filesInMemory(o)
+		}
 		return a
 	}, func(a acquired) {
 		if a.lock != nil {
@@ -80,7 +83,7 @@ func (p *persistence) tryAcquire(ctx context.Context, o *Options) error {
 	if a.err != nil {
 		return fmt.Errorf("cache: open %s: %w", p.dir, a.err)
 	}
-	p.lock, p.network, p.answered = a.lock, a.network, ok
+	p.lock, p.network, p.inMemory, p.answered = a.lock, a.network, a.inMemory, ok
 	return nil
 }
 

@@ -13,9 +13,11 @@ import (
 type Options struct {
 	// MaxBytes bounds keys, values and record headers together, in bytes; 1 MiB
 	// to 1 TiB. The page files are larger by the spare and retained segments;
-	// their space is allocated, not sparse. Default 256 MiB. It may change
-	// between runs: Open gives a directory whose shape does not suit it any more
-	// another, and keeps what fits. See Footprint.
+	// their space is allocated, not sparse. Default 256 MiB, or a quarter of the
+	// memory that the process may take (its control groups' limit, or all that the
+	// machine has) if that is less. It may change between runs: Open gives a
+	// directory whose shape does not suit it any more another, and keeps what fits.
+	// See Footprint.
 	MaxBytes int64
 	// MaxEntryBytes bounds one key plus value, in bytes: MaxBytes/4 and 128 MiB at
 	// most. Default the smaller of 64 MiB and MaxBytes/8. Segments set a bound too:
@@ -145,7 +147,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		d = *o
 	}
-	def(&d.MaxBytes, 256<<20)
+	if d.MaxBytes == 0 {
+		d.MaxBytes = d.defaultMaxBytes()
+	}
 	def(&d.CloseTimeout, 10*time.Second)
 	def(&d.LockTimeout, 10*time.Second)
 	def(&d.Durability.Interval, time.Second)

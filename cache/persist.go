@@ -18,18 +18,19 @@ import (
 
 // persistence is what a cache with files has beyond one without.
 type persistence struct {
-	dir     string
-	fs      pagefile.FS
-	lock    io.Closer // nil: the disk did not answer, or nothing is written
-	began   time.Time // when the lock was asked for that was had; of a later trial, when it began
-	schema  string
-	network string // type of the network file system, if it is on one
-	notices *notices
-	result  *loader.Result // nil: the disk did not answer
-	dumper  *dump.Dumper   // nil: nothing is written; loadErr or the result says why
-	loadErr error
-	stale   error // every copy of the newest record was lost, or it was refused
-	trial   *trial
+	dir      string
+	fs       pagefile.FS
+	lock     io.Closer // nil: the disk did not answer, or nothing is written
+	began    time.Time // when the lock was asked for that was had; of a later trial, when it began
+	schema   string
+	network  string // type of the network file system, if it is on one
+	inMemory inMemory
+	notices  *notices
+	result   *loader.Result // nil: the disk did not answer
+	dumper   *dump.Dumper   // nil: nothing is written; loadErr or the result says why
+	loadErr  error
+	stale    error // every copy of the newest record was lost, or it was refused
+	trial    *trial
 
 	reshaped bool              // what was loaded has been converted
 	start    dump.Start        // of dumper
@@ -78,6 +79,7 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	r := p.report
 	p.mu.Unlock()
 	p.notices.recovered(r)
+	c.adviseMemory(p.inMemory)
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}

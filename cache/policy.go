@@ -1,18 +1,41 @@
 package cache
 
 // Victims are chosen as in S3-FIFO (Yang and others, SOSP 2023): a new key goes to
-// the small queue, or to main if its ghost is there. While small has a tenth of the
-// bytes or more it gives the next victim, else main does. At the head of small an
-// entry that was used twice moves to main, its uses forgotten; another is evicted
-// and leaves a ghost. At the head of main one that was used at all goes to the
-// tail, with one use less; another is evicted. A Set of a key that is there is a
-// use.
+// the small queue, or to main if its ghost is there. While small has its share of
+// the bytes or more it gives the next victim, else main does. At the head of small
+// an entry that was used twice moves to main, its uses forgotten; another is
+// evicted and leaves a ghost. At the head of main one that was used at all goes to
+// the tail, with one use less; another is evicted. A Set of a key that is there is
+// a use. Get only counts to three: all else is learned where records are passed and
+// where keys are missed.
+//
+// Three things are added.
+//
+// Main is filled first. Until the first victim small takes but its first share, and
+// what comes beyond goes to main unseen. Else small is the whole cache for as long
+// as nothing is promoted, a FIFO in which a loop that does not fit has no hit at
+// all; so a part of the loop stays.
+//
+// Small's share follows what is missed (Cliffhanger, Cidon and others, NSDI 2016).
+// A key that comes back soon after small evicted it, while a twentieth of the
+// entries' number left small, would be there if small were that much larger: small
+// gets as many bytes as the key takes. One that comes back as soon after main
+// evicted it takes as many away. Where both queues lose as many hits at their ends
+// the share stays: at a hundredth for streams with fixed favourites, at a quarter
+// and more where favourites change.
+//
+// Main forgets as fast as small's share says. From its first share on, a use for
+// each lap. Below, favourites are fixed and it pays to know them from longer ago:
+// only of as large a part of what passes a use is taken away, of a quarter at least.
 //
 // MemoryOnly entries have queues of their own; they count together with the
 // others, and the older of two heads comes first.
 const (
-	smallShare = 10 // small has a tenth of the bytes
-	promoteAt  = 2  // uses that lead from small to main
+	firstShare = 20  // small's share is a twentieth of the bytes at first,
+	leastShare = 100 // a hundredth at least,
+	mainShare  = 10  // and at most what leaves main a tenth
+	promoteAt  = 2   // uses that lead from small to main
+	slowest    = 4   // main takes a use from one in so many at least
 )
 
 // A victim is a live record at the head of a queue.
@@ -31,12 +54,19 @@ func (s *shard) spanLocked(q uint8) int64 {
 	return int64(a.tail-a.head+b.tail-b.head)*unitSize + s.own[q]*int64(s.segmentSize)
 }
 
+// spansLocked is what both have.
+func (s *shard) spansLocked() int64 { return s.spanLocked(smallQueue) + s.spanLocked(mainQueue) }
+
 // victimLocked is the queue that gives the next victim. What was stored last is
-// the last to go: a value of over a tenth would end with its own Set.
+// the last to go: a value of over small's share would end with its own Set.
 func (s *shard) victimLocked() (q uint8, ok bool) {
-	small, main := s.spanLocked(smallQueue), s.spanLocked(mainQueue)
+	small := s.spanLocked(smallQueue)
+	if s.small == 0 {
+		s.small = small // as it came to be: after a restart, as it was
+		s.shiftLocked(0)
+	}
 	first := uint8(mainQueue)
-	if small*smallShare >= small+main {
+	if small >= s.small {
 		first = smallQueue
 	}
 	for _, q := range [2]uint8{first, 1 - first} {
@@ -45,6 +75,12 @@ func (s *shard) victimLocked() (q uint8, ok bool) {
 		}
 	}
 	return s.oldestLocked(false, smallQueue, mainQueue, memorySmall, memoryMain)
+}
+
+// shiftLocked gives small more bytes, or less, within its bounds.
+func (s *shard) shiftLocked(by int64) {
+	all := s.spansLocked()
+	s.small = max(min(s.small+by, all-all/mainShare), all/leastShare, unitSize)
 }
 
 // passLocked moves a live record on, or evicts it. False: nowhere to move it.
@@ -56,19 +92,33 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 	case p.keep:
 		return s.moveOnLocked(v, q, uses)
 	case inMain && uses > 0 && !p.force:
-		if s.moveOnLocked(v, q, uses-1) {
+		if s.moveOnLocked(v, q, uses-s.tireLocked()) {
 			return true
 		}
 	case !inMain && uses >= promoteAt && !p.force:
 		if s.moveOnLocked(v, q|1, 0) {
 			return true
 		}
-	case !inMain:
+	case inMain:
+		s.ghosts[mainGhosts].add(v.hash, s.count()/marginal)
+	default:
 		s.ghostsOf(q).add(v.hash, s.ghostRoom())
 	}
 	s.storeLocked(v.slot, 0) // head says it, not the journal
 	s.evictedLocked(v.w, v.head)
 	return true
+}
+
+// tireLocked is how many uses main takes from a record that it passes, 0 or 1: in
+// the long run as many as small's share is of its first, a slowest at least.
+func (s *shard) tireLocked() int {
+	first := s.spansLocked() / firstShare
+	s.tired += min(max(s.small, first/slowest), first)
+	if s.tired < first {
+		return 0
+	}
+	s.tired -= first
+	return 1
 }
 
 // moveOnLocked copies a live record to the tail of a queue.
@@ -97,14 +147,35 @@ func (s *shard) ownLocked(q uint8, n int) {
 	}
 }
 
-// ghostRoom is how many ghosts there should be: as many as main has entries when
-// it has its share. One that is still empty fills through them.
-func (s *shard) ghostRoom() int { return s.count() - s.count()/smallShare }
+// ghostRoom is how many ghosts of small there should be: as many as there are
+// entries.
+func (s *shard) ghostRoom() int { return s.count() }
 
-// queueOfLocked is the queue for a new key: small, or main if its ghost is there.
-func (s *shard) queueOfLocked(q uint8, hash uint64) uint8 {
-	if s.ghostsOf(q).take(hash) {
-		q |= 1
+// queueOfLocked is the queue for a new key, which takes size bytes: small, or main
+// if its ghost is there or main is still to be filled. What the ghosts say of
+// small's share is taken in.
+func (s *shard) queueOfLocked(q uint8, hash uint64, size int) uint8 {
+	age, ok := s.ghostsOf(q).take(hash)
+	switch {
+	case s.small == 0:
+		if ok || s.fillsLocked() {
+			return q | 1
+		}
+	case ok:
+		if age*marginal < s.ghostsOf(q).window {
+			s.shiftLocked(int64(size))
+		}
+		return q | 1
+	default:
+		if _, ok = s.ghosts[mainGhosts].take(hash); ok {
+			s.shiftLocked(-int64(size))
+		}
 	}
 	return q
+}
+
+// fillsLocked reports whether what comes goes to main unseen: small has its first
+// share, and the shard's part of MaxBytes is not in use yet.
+func (s *shard) fillsLocked() bool {
+	return s.live.Load() < s.cache.full && s.spanLocked(smallQueue)*firstShare >= s.spansLocked()
 }

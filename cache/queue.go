@@ -1,5 +1,7 @@
 package cache
 
+import "unsafe"
+
 // The queues of a shard. Files know the first two; MemoryOnly entries live in
 // the others, which no file ever holds.
 const (
@@ -58,10 +60,22 @@ func (s *shard) reserveLocked(q uint8, n, leave int) (pos uint64, ok bool) {
 		tail = s.queues[q].tail
 	}
 	s.queues[q].tail = tail + uint64(n)
+	seg := s.segmentAt(q, tail)
+	s.markLocked(seg, tail)
+	s.fetchNext(seg, tail+2*uint64(n))
 	if s.queues[q].tail&s.unitMask == 0 {
-		s.segmentAt(q, tail).fill.Store(uint32(s.unitMask + 1))
+		seg.fill.Store(uint32(s.unitMask + 1))
 	}
 	return tail, true
+}
+
+// fetchNext asks for the lines that the record at pos will take, the one after the
+// next: its copy does not wait for them then.
+func (s *shard) fetchNext(seg *segment, pos uint64) {
+	if pos&s.unitMask != 0 {
+		b := s.frames.bytes(seg.frame.Load())
+		fetchToWrite(unsafe.Pointer(&b[s.offsetOf(pos)]), int(s.lines.Load()))
+	}
 }
 
 // openSegmentLocked seals q's open segment and opens the next.
@@ -82,6 +96,8 @@ func (s *shard) openSegmentLocked(q uint8, leave int) bool {
 	s.sealLocked(q)
 	qu.tail = next
 	seg.open(s.numbers.next(), frame, allPages)
+	seg.marked = true
+	clear(s.frames.marksOf(frame))
 	s.used.Add(1)
 	s.gaugeLinesLocked()
 	return true

@@ -19,7 +19,8 @@ type segment struct {
 	// source is where the lazyShard has the segment that Open restored here. It
 	// does not change afterwards, so who uses it compares numbers.
 	source uint32
-	_      [4]byte // 32 bytes: two segments a cache line
+	marked bool    // its frame's marks tell its live records; guarded by the shard's lock
+	_      [3]byte // 32 bytes: two segments a cache line
 }
 
 const (
@@ -40,6 +41,7 @@ func pageBits(off, n int) uint64 {
 // entry of the large table.
 func (s *segment) open(number uint64, frame uint32, present uint64) {
 	s.frame.Store(frame)
+	s.marked = false
 	s.fill.Store(openFill)
 	s.present.Store(present)
 	s.number.Store(number)

@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"time"
 )
 
@@ -160,6 +161,7 @@ func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 // large value took is given back then.
 func (c *Cache) put(e *entry) outcome {
 	s := c.shardOf(e.hash)
+	s.index.fetch(e.hash)
 	for tries := 0; ; tries++ {
 		s.lock()
 		o, crossed := s.setLocked(e)
@@ -217,7 +219,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		}
 		uses = min(old.freq()+1, int(freqMask))
 	} else {
-		e.q = s.queueOfLocked(e.q, e.hash)
+		e.q = s.queueOfLocked(e.q, e.hash, e.head.size(s.segmentSize))
 	}
 	q := e.q
 	units := e.head.units(s.segmentSize)
@@ -241,7 +243,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	} else {
 		s.growLocked(splitsPerSet)
 	}
-	s.stats.sets.Add(1)
+	s.sets.Add(1)
 	return hit, pos&cleanMask+uint64(units) > cleanMask || e.head.large()
 }
 
@@ -308,27 +310,19 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 	if !s.indexLoaded(a) || !s.indexLoaded(b) {
 		return 0, 0, h, absent
 	}
-	tag := word(tagOf(hash)) << tagShift
-	for _, bucket := range [2]uint32{a, b} {
-		for i := uint32(0); i < bucketSlots; i++ {
-			slot = bucket*bucketSlots + i
-			if w = s.index.load(slot); w&tagMask != tag {
-				continue
-			}
-			if s.lazy.Load() != nil && !s.recordPresentLocked(w) {
+	for slots := s.index.match(a, b, tagOf(hash)); slots != 0; slots &= slots - 1 {
+		slot = slotOf(a, b, bits.TrailingZeros32(slots))
+		w = s.index.load(slot)
+		if s.lazy.Load() != nil && !s.recordPresentLocked(w) {
+			return slot, w, h, absent
+		}
+		rec := s.recordAt(w.queue(), s.positionLocked(w))
+		h = readHeader(rec)
+		if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+			if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
 				return slot, w, h, absent
 			}
-			rec := s.recordAt(w.queue(), s.positionLocked(w))
-			h = readHeader(rec)
-			if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
-				if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
-					return slot, w, h, absent
-				}
-				return slot, w, h, hit
-			}
-		}
-		if a == b {
-			break
+			return slot, w, h, hit
 		}
 	}
 	return 0, 0, h, miss

@@ -28,9 +28,6 @@ type shard struct {
 	// lazy is what Open has not brought into memory yet; nil once all is there.
 	lazy atomic.Pointer[lazyShard]
 
-	live    atomic.Int64 // bytes of live entries, MemoryOnly ones included
-	entries atomic.Int64 // live entries, MemoryOnly ones included
-	used    atomic.Int64 // frames behind this shard's segments
 	// home is, by queue, the sequence number below which all segments are home.
 	home [fileQueues]atomic.Uint64
 
@@ -43,12 +40,20 @@ type shard struct {
 	_  [64]byte // readers stay off the writers' lines
 	mu sync.Mutex
 
+	// Changed under mu, read at any time.
+	live    gauge        // bytes of live entries, MemoryOnly ones included
+	entries gauge        // live entries, MemoryOnly ones included
+	sets    gauge        // since Open
+	used    atomic.Int64 // frames behind this shard's segments
+
 	// Guarded by mu.
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
 	journal     journal
-	ghosts      [2]ghosts // of files' queues, and of MemoryOnly entries
+	ghosts      [3]ghosts // of files' small, of MemoryOnly small, of both mains
 	own         [2]int64  // segments of large values in small and in main
+	small       int64     // bytes that small should have; 0: main is being filled
+	tired       int64     // see tireLocked
 	newest      location  // of what was stored last
 	walked      walked
 	fileEntries int64 // of entries, those that files may hold
@@ -100,8 +105,12 @@ func (s *shard) addLocked(q uint8, size int) { s.accountLocked(q, 1, int64(size)
 func (s *shard) dropLocked(q uint8, size int) { s.accountLocked(q, -1, -int64(size)) }
 
 func (s *shard) accountLocked(q uint8, entries, bytes int64) {
-	s.entries.Add(entries)
-	s.live.Add(bytes)
+	if entries != 0 {
+		s.entries.Add(entries)
+	}
+	if bytes != 0 {
+		s.live.Add(bytes)
+	}
 	if q < fileQueues {
 		s.fileEntries += entries
 		s.fileLive += bytes
@@ -153,6 +162,7 @@ func (s *shard) forgetLocked(w word, h header, why Cause) {
 // buryLocked is forgetLocked for what nobody is told of: the gauges, and the
 // segments of a large value. // I13
 func (s *shard) buryLocked(w word, h header) {
+	s.unmarkLocked(w.queue(), s.positionLocked(w))
 	s.dropLocked(w.queue(), h.size(s.segmentSize))
 	if h.large() {
 		s.retireLargeLocked(w, h)
@@ -177,7 +187,7 @@ type shardStats struct {
 	expired atomic.Uint64
 	_       [64]byte
 
-	sets, deletes, rejected atomic.Uint64
+	deletes, rejected       atomic.Uint64
 	evictions, evictedBytes atomic.Uint64
 	corrupt                 atomic.Uint64 // blocks, checksums and entries
 	dropped                 atomic.Uint64 // entries that could not be proved

@@ -120,7 +120,7 @@ func (c *Cache) Stats() Stats {
 		st.Hits += s.stats.hits.Load()
 		st.Misses += s.stats.misses.Load()
 		st.Expired += s.stats.expired.Load()
-		st.Sets += s.stats.sets.Load()
+		st.Sets += uint64(s.sets.Load())
 		st.Deletes += s.stats.deletes.Load()
 		st.Rejected += s.stats.rejected.Load()
 		st.Evictions += s.stats.evictions.Load()

@@ -166,6 +166,6 @@ func (p *persistence) again(o *Options) *persistence {
 		_ = p.result.Close()
 	}
 	next := newPersistence(p.dir, o)
-	next.lock, next.network, next.answered, next.began = p.lock, p.network, p.answered, time.Now()
+	next.lock, next.network, next.inMemory, next.answered, next.began = p.lock, p.network, p.inMemory, p.answered, time.Now()
 	return next
 }

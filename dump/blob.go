@@ -29,7 +29,7 @@ func (g *generation) writeBlob() error {
 		return err
 	}
 	b := &d.blobs
-	hash, _, err := d.builder.WriteTo(b.file, b.end)
+	hash, _, err := d.builder.WriteTo(rested{b.file, d.limit}, b.end)
 	if err == nil {
 		err = b.file.Sync()
 	}
@@ -106,6 +106,7 @@ func (g *generation) buildBlob() error {
 		if err := d.builder.Add(s); err != nil {
 			return err
 		}
+		d.limit.rest()
 	}
 	return nil
 }

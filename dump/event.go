@@ -20,10 +20,11 @@ const (
 	Failed              // no durable generation for now
 	Slow                // a step of writing takes long
 	NoSpace             // the device is full, or the page file at its limit
+	Tight               // the device has less room than the files may take
 )
 
 var kindNames = [...]string{Weak: "weak", Light: "light", Full: "full", Scrub: "scrub", Begun: "begun",
-	Failed: "failed", Slow: "slow", NoSpace: "no space"}
+	Failed: "failed", Slow: "slow", NoSpace: "no space", Tight: "tight"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -45,7 +46,7 @@ type Event struct {
 	Oldest  int64
 	Op      string        // of Slow: the step
 	RetryIn time.Duration // of Failed; 0: not before somebody asks
-	// Of NoSpace, in bytes; 0: unknown.
+	// Of NoSpace, in bytes, 0: unknown; and of Tight.
 	Free, Need int64
 }
 

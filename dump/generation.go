@@ -251,6 +251,7 @@ func (d *Dumper) run(steps []step) error {
 		if err := d.stopped(); err != nil {
 			return err
 		}
+		d.limit.begin(easeOthers)
 		done := d.during(s.name)
 		slow := func() {}
 		if s.name != stepCut {

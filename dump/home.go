@@ -197,6 +197,7 @@ func (h *home) forget() {
 	size := int64(h.cfg.Geometry.SegmentSize)
 	for _, place := range h.past {
 		pagefile.Forget(h.file, int64(place)*size, size)
+		h.limit.rest()
 	}
 	h.past = h.past[:0]
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/embercache/ember/pagefile"
 )
 
-// indexChunk is how many buckets are copied under one hold of a shard's lock:
-// whole blocks of the image.
+// indexChunk is how many buckets are copied between two rests: whole blocks of the
+// image.
 const indexChunk = 16 * pagefile.BucketsPerBlock
 
 // writeImage writes a new image, complete before the cut. The cut that came
@@ -18,6 +18,7 @@ func (g *generation) writeImage() error {
 		return nil
 	}
 	d := g.d
+	d.limit.begin(easeImage)
 	// What an earlier attempt left unsynced must not get into the tables.
 	if err := d.home.sync(); err != nil {
 		return err
@@ -78,6 +79,7 @@ func (g *generation) copyIndex(w *pagefile.ImageWriter, shard, buckets int, buf 
 		if err := w.WriteIndex(shard, first, b); err != nil {
 			return err
 		}
+		g.d.limit.rest()
 	}
 	return nil
 }

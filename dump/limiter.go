@@ -15,7 +15,8 @@ type limiter struct {
 	next time.Time
 	quit <-chan struct{} // ends the waiting: the last generation is in a hurry
 
-	rested atomic.Int64 // all rests, in ns, with the one that lasts
+	rester
+	rested atomic.Int64 // all rests, in ns, with the one that the rate makes last
 }
 
 // longestRest bounds one wait, and how much a pause saves up.
@@ -27,6 +28,7 @@ func (l *limiter) total() time.Duration { return time.Duration(l.rested.Load()) 
 // wait waits until n more bytes are due.
 func (l *limiter) wait(n int) {
 	if l.rate <= 0 {
+		l.rest()
 		return
 	}
 	now := time.Now()

@@ -127,7 +127,7 @@ func (d *Dumper) openPageFile() error {
 		file, size, err := d.files.open(fileKey{pagefile.KindPages, h.id})
 		if err == nil {
 			h.file, h.size = file, size
-			h.reserve()
+			d.reserve()
 			return h.allocate(d.cfg.Geometry.PlaceOffset(h.places.total))
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, pagefile.ErrCorrupt) {
@@ -141,8 +141,15 @@ func (d *Dumper) openPageFile() error {
 		return err
 	}
 	h.moveTo(file, key.id)
-	h.reserve()
+	d.reserve()
 	return nil
+}
+
+// reserve tells if the disk has no room for it.
+func (d *Dumper) reserve() {
+	if free, need := d.home.reserve(); need > 0 {
+		d.cfg.event(Event{Kind: Tight, Free: free, Need: need})
+	}
 }
 
 // reserve sets aside all the space that the page file may ever take, where that
@@ -150,18 +157,20 @@ func (d *Dumper) openPageFile() error {
 // of the disk does not depend on how fast it is written. Elsewhere, and where that
 // would leave too little for images, blobs and the ring, the file grows as places
 // are needed: a disk that what is written fits on must not be full for what is not.
-func (h *home) reserve() {
+// Then it returns what is free, and what would have to be.
+func (h *home) reserve() (free, need int64) {
 	size := h.cfg.Geometry.PlaceOffset(h.places.limit)
 	if size <= h.size {
-		return
+		return 0, 0
 	}
 	others := h.cfg.WeakBytes + size/8
 	if free, ok := h.cfg.FS.Free(h.cfg.Dir); ok && free < size-h.size+others {
-		return
+		return free, size - h.size + others
 	}
 	if pagefile.Reserve(h.file, h.size, size-h.size) == nil {
 		h.size, h.grown = size, true
 	}
+	return 0, 0
 }
 
 // moveTo begins with an empty page file: everything is to go there.

@@ -51,6 +51,7 @@ func (h *home) writeRun(run dirty.Run) error {
 			return err
 		}
 		page += copied
+		h.limit.rest()
 	}
 	return nil
 }

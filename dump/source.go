@@ -44,8 +44,8 @@ type Source interface {
 	Pin(shard int, id SegmentID, off, n int) (b []byte, pin Pin, ok bool)
 	// Unpin ends pins.
 	Unpin(pins []Pin)
-	// CopyIndex copies whole buckets from first on under the shard's lock, words
-	// of MemoryOnly entries as 0.
+	// CopyIndex copies whole buckets from first on, words of MemoryOnly entries as
+	// 0, each at some instant after the newest Cut.
 	CopyIndex(shard, first int, dst []byte) error
 	// Ghosts copies a shard's ghosts, but for those of MemoryOnly entries.
 	Ghosts(shard int) pagefile.Ghosts

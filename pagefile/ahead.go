@@ -18,6 +18,19 @@ type Forgetter interface {
 	Forget(off, n int64)
 }
 
+// A Teller is an FS that can tell where files are memory.
+type Teller interface {
+	// InMemory reports whether what files in dir take is memory, which the kernel
+	// does not get back as long as they are there: a tmpfs.
+	InMemory(dir string) bool
+}
+
+// InMemory reports whether files in dir are known to take memory.
+func InMemory(fsys FS, dir string) bool {
+	t, ok := fsys.(Teller)
+	return ok && t.InMemory(dir)
+}
+
 // Reserve reserves space for n bytes of f at off where that costs nothing.
 func Reserve(f File, off, n int64) error {
 	if r, ok := f.(Reserver); ok {

@@ -12,7 +12,7 @@ func (f *osFile) Reserve(off, n int64) error {
 	if err := control(f.f, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
 		return fmt.Errorf("reserve %s: %w", f.Name(), err)
 	}
-	if st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC {
+	if isMemory(&st) {
 		return fmt.Errorf("reserve %s: %w", f.Name(), errors.ErrUnsupported)
 	}
 	old, err := f.Size()
@@ -28,4 +28,13 @@ func (f *osFile) Reserve(off, n int64) error {
 
 func (f *osFile) Forget(off, n int64) {
 	_ = control(f.f, func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
+}
+
+func (osFS) InMemory(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && isMemory(&st)
+}
+
+func isMemory(st *unix.Statfs_t) bool {
+	return st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC
 }

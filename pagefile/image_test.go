@@ -351,7 +351,7 @@ func TestImageWritesInRuns(t *testing.T) {
 		w.WriteIndex(0, at/BucketSize, index[at:at+1<<14])
 	}
 	size, err := w.Finish(make([]ImageTable, 1), nil)
-	if err != nil || f.writes != 4 || f.largest != imageRun {
+	if err != nil || f.writes != 10 || f.largest != imageRun {
 		t.Errorf("%d writes of up to %d bytes: %v", f.writes, f.largest, err)
 	}
 	m, err := OpenImage(f, size, 1)

@@ -4,8 +4,9 @@ import (
 	"fmt"
 )
 
-// imageRun is how much of an image is written at once.
-const imageRun = 1 << 20
+// imageRun is how much of an image is written at once: long for a disk, short for
+// who waits for the processor meanwhile.
+const imageRun = 256 << 10
 
 // An ImageTable is what an image says of one shard, besides its index.
 type ImageTable struct {

@@ -50,11 +50,11 @@ func TestVectorGoesOnAfterAShortWrite(t *testing.T) {
 			if len(parts) == 0 || len(parts[0]) == 0 || len(parts) > maxVector {
 				t.Fatalf("a call of %d parts", len(parts))
 			}
-			b := slices.Concat(parts...)
+			b := slices.Concat(parts[:min(len(parts), 1+step/61)]...)
 			return f.WriteAt(b[:min(len(b), step)], off)
 		}
 		parts, want := sampleParts()
-		if step == 1 {
+		if step < 4096 {
 			parts, want = parts[:300], want[:size(parts[:300])]
 		}
 		if n, err := writeParts(write, parts, 0); n != len(want) || err != nil || !bytes.Equal(f.b, want) {

@@ -17,5 +17,6 @@ func rows(o *options) []row {
 		memoryRow(o),
 		collectorRow(o),
 		hitratio(o),
+		tuningRow(),
 	}
 }

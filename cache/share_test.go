@@ -1,0 +1,98 @@
+package cache
+
+import (
+	"math/rand"
+	"testing"
+)
+
+// shareOf is small's share of the bytes, in percent.
+func shareOf(c *Cache) float64 {
+	s := c.shards[0]
+	s.lock()
+	defer s.unlock()
+	return 100 * float64(s.small) / float64(s.spansLocked())
+}
+
+// sharePlayed plays accesses on a cache of one shard, of some 4700 entries.
+func sharePlayed(t *testing.T, next func(i int) uint32) (share float64, hits int) {
+	t.Helper()
+	o := testOptions(minBytes)
+	o.Shards = 1
+	c := openMemory(t, o)
+	defer c.Close()
+	accesses := make([]uint32, fewer(200_000))
+	for i := range accesses {
+		accesses[i] = next(i)
+	}
+	playCache(t, c, accesses[:len(accesses)/2])
+	hits = playCache(t, c, accesses[len(accesses)/2:])
+	checkInvariants(t, c)
+	return shareOf(c), 200 * hits / len(accesses)
+}
+
+// TestSmallHasWhatMissesAskFor: next to nothing where favourites are fixed, much
+// where what is new is what is used.
+func TestSmallHasWhatMissesAskFor(t *testing.T) {
+	rng := newRand(t)
+	fixed := zipf(rng, 0.8, 50_000, 200_000, 0)
+	share, _ := sharePlayed(t, func(i int) uint32 { return fixed.accesses[i] })
+	if share > 3 {
+		t.Errorf("fixed favourites: small has %.1f %%, want about the least", share)
+	}
+	recent := rand.NewZipf(rng, 1.01, 100, 50_000)
+	share, _ = sharePlayed(t, func(i int) uint32 { return uint32(50_000 + i/3 - int(recent.Uint64())) })
+	if share < 15 {
+		t.Errorf("favourites that change: small has %.1f %%, want much more than at first", share)
+	}
+}
+
+// TestALoopThatDoesNotFitHasHits: a part of it stays; where small were all there
+// is, nothing would.
+func TestALoopThatDoesNotFitHasHits(t *testing.T) {
+	const room, loop = minBytes / ratioEntry, 3 * minBytes / ratioEntry
+	_, hits := sharePlayed(t, func(i int) uint32 { return uint32(i % loop) })
+	if most := 100 * room / loop; hits < most*8/10 {
+		t.Errorf("%d %% hits in a loop of which %d %% fit", hits, most)
+	}
+}
+
+// TestClearFillsMainAnew: what was learned of a share is of entries that are gone.
+func TestClearFillsMainAnew(t *testing.T) {
+	c := openMemory(t, testOptions(minBytes))
+	overfilled(t, c, EntryOptions{})
+	if err := c.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		mustSet(t, c, testKey(1_000_000+i), testValue(i, 200))
+	}
+	in := [2]int{}
+	for i := range 1000 {
+		in[wordOf(t, c, testKey(1_000_000+i)).queue()&1]++
+	}
+	if in[0] < 40 || in[0] > 80 {
+		t.Errorf("of 1000 entries small has %d and main %d, want a twentieth in small", in[0], in[1])
+	}
+}
+
+// TestMainForgetsAsFastAsSmallsShareSays: of a hundred passed, one use from each
+// while small has its first share, from half of them at half of it, from a quarter
+// at the least.
+func TestMainForgetsAsFastAsSmallsShareSays(t *testing.T) {
+	c := openMemory(t, testOptions(minBytes))
+	overfilled(t, c, EntryOptions{})
+	s := c.shards[0]
+	s.lock()
+	defer s.unlock()
+	first := s.spansLocked() / firstShare
+	for share, want := range map[int64]int{4 * first: 100, first: 100, first / 2: 50, first / 5: 25} {
+		s.small, s.tired = share, 0
+		got := 0
+		for range 100 {
+			got += s.tireLocked()
+		}
+		if got < want-1 || got > want {
+			t.Errorf("small has %d of %d bytes at first: %d uses of 100, want %d", share, first, got, want)
+		}
+	}
+}
