@@ -16,13 +16,22 @@ func openPinned(t *testing.T) *Cache {
 	return c
 }
 
-// newestPiece is where the newest record of shard 0's small queue begins its segment.
+// newestPiece is what shard 0 has of the segment with the newest record.
 func newestPiece(c *Cache) (id dump.SegmentID, n int) {
 	s := c.shards[0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pos := s.queues[smallQueue].tail - 1
-	return dump.SegmentID{Queue: smallQueue, Seq: s.seqOf(pos), Number: s.segmentAt(smallQueue, pos).number.Load()}, s.offsetOf(pos) + unitSize
+	for q := range uint8(fileQueues) {
+		if s.queues[q].tail == 0 {
+			continue
+		}
+		pos := s.queues[q].tail - 1
+		number := s.segmentAt(q, pos).number.Load()
+		if number > id.Number {
+			id, n = dump.SegmentID{Queue: q, Seq: s.seqOf(pos), Number: number}, s.offsetOf(pos)+unitSize
+		}
+	}
+	return id, n
 }
 
 // TestAPinnedPieceStays: whatever becomes of its segment, nobody writes to the bytes
@@ -98,7 +107,7 @@ func TestCloseDoesNotWaitForTheDisk(t *testing.T) {
 		t.Errorf("%d pins of others, want 1", got)
 	}
 	c.frames.pins[pin].Add(^uint32(0))
-	if err := c.Close(); err != nil || !allZeroes(b) {
+	if err := c.Close(); err != nil || !racing && !allZeroes(b) { // the heap is not given back
 		t.Errorf("Close returned %v, memory is given back: %v", err, allZeroes(b))
 	}
 	cutter{c}.Unpin([]dump.Pin{pin})
