@@ -92,6 +92,14 @@ func (f *frames) give(frame uint32) {
 	f.free.Add(1)
 }
 
+// short reports whether fewer than n frames are free.
+func (f *frames) short(n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reclaimPinned()
+	return int(f.free.Load()) < n
+}
+
 func (f *frames) reclaimPinned() {
 	for i := 0; i < len(f.pinned); {
 		frame := f.pinned[i]

@@ -48,7 +48,7 @@ func (s *shard) roomInRing(q uint8) int {
 // cleaner leaves it ringSpare as well, and what it opened of those; ok is false if
 // there is no frame or the ring is full.
 func (s *shard) reserveLocked(q uint8, n, leave int) (pos uint64, ok bool) {
-	if leave > 0 && s.roomInRing(q) < ringSpare {
+	if leave > 0 && (s.roomInRing(q) < ringSpare || s.indebtedLocked(leave)) {
 		return 0, false
 	}
 	tail := s.queues[q].tail
@@ -78,6 +78,15 @@ func (s *shard) fetchNext(seg *segment, pos uint64) {
 	}
 }
 
+// indebtedLocked reports whether the cleaner opened a segment here with a frame that
+// was its own, and has not freed as much since. What that segment has room for is
+// the cleaner's too: writers who filled it would leave it no frame to move anything
+// to, and it would stand still before live records.
+func (s *shard) indebtedLocked(reserve int) bool {
+	s.indebted = s.indebted && s.frames.short(reserve)
+	return s.indebted
+}
+
 // openSegmentLocked seals q's open segment and opens the next.
 func (s *shard) openSegmentLocked(q uint8, leave int) bool {
 	qu := &s.queues[q]
@@ -93,6 +102,7 @@ func (s *shard) openSegmentLocked(q uint8, leave int) bool {
 	if !ok {
 		return false
 	}
+	s.indebted = s.indebted || leave == 0 && int(s.frames.free.Load()) < s.cache.reserve
 	s.sealLocked(q)
 	qu.tail = next
 	seg.open(s.numbers.next(), frame, allPages)

@@ -56,6 +56,7 @@ type shard struct {
 	tired       int64     // see tireLocked
 	newest      location  // of what was stored last
 	walked      walked
+	indebted    bool  // see indebtedLocked
 	fileEntries int64 // of entries, those that files may hold
 	fileLive    int64
 	born        []dump.Large // large segments published since the last cut
