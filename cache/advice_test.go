@@ -54,6 +54,9 @@ func adviceIn(t *testing.T, o *Options) []line {
 }
 
 func TestAdviceAboutMemory(t *testing.T) {
+	if racing {
+		t.Skip("frames are Go's own memory under the race detector, and 64 GiB of it too much")
+	}
 	const mib = 1 << 20
 	for _, c := range []struct {
 		law              string

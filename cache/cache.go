@@ -37,13 +37,14 @@ type Cache struct {
 	terms       terms  // of Options.Freshness
 	slides      chan slide
 
-	clock   clock
-	numbers numberSource
-	closed  atomic.Bool
-	mode    atomic.Uint32 // see readonly.go
-	epoch   atomic.Uint64 // see cut.go
-	held    heldSegments
-	loads   loads
+	clock    clock
+	numbers  numberSource
+	closed   atomic.Bool
+	mode     atomic.Uint32 // see readonly.go
+	epoch    atomic.Uint64 // see cut.go
+	held     heldSegments
+	filePins filePins
+	loads    loads
 	// keepFor is how long past its time to live an entry is kept for loads, in ms:
 	// the longest StaleFor of any view.
 	keepFor atomic.Int64
@@ -99,6 +100,7 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.full = c.most / int64(g.shards) * 63 / 64
 	c.quiet = int64(max(count/8, c.reserve+ringSpare, count-int(c.most/int64(g.segmentSize))))
 	c.held.limit = count / 8
+	c.filePins.limit = count / 16
 	if err := c.reserveMemory(count, g); err != nil {
 		return nil, err
 	}
@@ -334,11 +336,12 @@ func (s *shard) sweepIndexLocked() {
 	}
 }
 
-// awaitViews waits for pinned frames, then gives the memory back. Addresses stay
+// awaitViews waits for pinned frames, then gives the memory back. A dumper whose
+// disk hangs may still have some: it writes zeroes then, which no checksum proves. Addresses stay
 // reserved until nobody can reach the Cache, so that a late reader meets zeroes.
 func (c *Cache) awaitViews(ctx context.Context) error {
 	for frame := range c.frames.pins {
-		for c.frames.pins[frame].Load() != 0 {
+		for c.frames.pins[frame].Load() != 0 && c.filePins.others(c.frames, uint32(frame)) != 0 {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("cache: close: a View is still running: %w", ctx.Err())

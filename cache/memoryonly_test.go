@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -33,6 +34,10 @@ type watchedFile struct {
 func (f watchedFile) WriteAt(p []byte, off int64) (int, error) {
 	f.see(f.Name(), p)
 	return f.File.WriteAt(p, off)
+}
+
+func (f watchedFile) WriteVAt(parts [][]byte, off int64) (int, error) {
+	return f.WriteAt(slices.Concat(parts...), off)
 }
 
 // The marks are in keys and values of MemoryOnly entries, and in those of others

@@ -36,7 +36,9 @@ type chain struct {
 
 	builder pagefile.BlobBuilder
 	section pagefile.Section
-	arena   []byte
+	pins    []Pin                               // what the link is written from
+	room    int                                 // bytes that its pieces can have; -1: the arena has them
+	arena   []byte                              // of pieces that are copied
 	kept    []byte                              // the arena of short links, while a long one has another
 	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
 	free    func()                              // gives the arena back; nil: it is kept
@@ -151,8 +153,9 @@ func (ch *chain) abandon() {
 
 func (ch *chain) stop(err error) { ch.up, ch.why = false, err }
 
-// collect adds a section for each shard with news. Pieces are copied to the
-// arena, which has its final size before the first of them.
+// collect adds a section for each shard with news. Pieces are pinned where they
+// lie: what is before a cut's tail never changes while its segment has its frame.
+// Others are copied to the arena, which has its final size before the first.
 func (ch *chain) collect(c *Cut) error {
 	if err := ch.makeRoom(c); err != nil {
 		return err
@@ -184,7 +187,7 @@ const (
 	leastArena = 16 << 10
 )
 
-// makeRoom sizes the arena for all bytes of the link. What cannot fit the ring
+// makeRoom says how large the arena is to be: for all bytes of the link. What cannot fit the ring
 // is not collected.
 func (ch *chain) makeRoom(c *Cut) error {
 	var n, journals uint64
@@ -203,7 +206,7 @@ func (ch *chain) makeRoom(c *Cut) error {
 	if n+journals > uint64(ch.ring.size) {
 		return errRingFull
 	}
-	ch.arena = ch.takeArena(int(n))
+	ch.room = int(n)
 	return nil
 }
 
@@ -224,10 +227,14 @@ func (ch *chain) takeArena(n int) []byte {
 	return make([]byte, 0, size)
 }
 
-// leaveRoom gives a large arena back: after a time in which the disk was slow a
+// leaveRoom lets go of what was pinned, and gives a large arena back: after a time in which the disk was slow a
 // link can be as long as the ring, and on the heap that much would stay for
 // minutes. Builder and section refer to it until the next link, and nobody looks.
 func (ch *chain) leaveRoom() {
+	if len(ch.pins) > 0 {
+		ch.src.Unpin(ch.pins)
+		ch.pins = ch.pins[:0]
+	}
 	switch {
 	case ch.free != nil:
 		ch.free()
@@ -273,21 +280,48 @@ func (ch *chain) collectLarge(shard int, born []Large) {
 	}
 }
 
-// piece copies units [first, end) of a segment; false if it is gone.
+// leastPin is how long a piece must be for its pin to cost less than a copy.
+const leastPin = 2 << 10
+
+// piece adds units [first, end) of a segment; false if it is gone.
 func (ch *chain) piece(shard int, seg pagefile.Segment, first, end uint64) bool {
 	if first >= end {
 		return true
 	}
-	n := len(ch.arena)
-	off := int(first * pagefile.UnitSize)
-	ch.arena = ch.arena[:n+int(end*pagefile.UnitSize)-off]
-	b := ch.arena[n:len(ch.arena):len(ch.arena)]
-	if !ch.src.Copy(b, shard, SegmentID{seg.Queue, seg.Seq, seg.Number}, off) {
-		ch.arena = ch.arena[:n]
-		return false
+	id := SegmentID{seg.Queue, seg.Seq, seg.Number}
+	off, n := int(first*pagefile.UnitSize), int((end-first)*pagefile.UnitSize)
+	b, ok := ch.pin(shard, id, off, n)
+	if !ok {
+		b, ok = ch.copyOut(shard, id, off, n)
 	}
-	ch.section.Pieces = append(ch.section.Pieces, pagefile.Piece{Number: seg.Number, Offset: uint32(off), Bytes: b})
-	return true
+	if ok {
+		ch.section.Pieces = append(ch.section.Pieces, pagefile.Piece{Number: seg.Number, Offset: uint32(off), Bytes: b})
+	}
+	return ok
+}
+
+func (ch *chain) pin(shard int, id SegmentID, off, n int) ([]byte, bool) {
+	if n < leastPin {
+		return nil, false
+	}
+	b, pin, ok := ch.src.Pin(shard, id, off, n)
+	if ok {
+		ch.pins = append(ch.pins, pin)
+	}
+	return b, ok
+}
+
+func (ch *chain) copyOut(shard int, id SegmentID, off, n int) ([]byte, bool) {
+	if ch.room >= 0 {
+		ch.arena, ch.room = ch.takeArena(ch.room), -1
+	}
+	from := len(ch.arena)
+	b := ch.arena[from : from+n : from+n]
+	if !ch.src.Copy(b, shard, id, off) {
+		return nil, false
+	}
+	ch.arena = ch.arena[:from+n]
+	return b, true
 }
 
 // largeSegment is a large segment as a table line.

@@ -24,6 +24,8 @@ type fakeCache struct {
 	cuts   map[int64]*fakeCut
 	held   map[*Cut]bool   // not released
 	gone   map[uint64]bool // numbers of segments that were evicted, by queue segments
+	asked  int             // calls of Pin
+	pins   map[Pin][]byte  // what they lend
 	during func()          // runs in the middle of CopyIndex and Copy, like a concurrent writer
 	spoilt map[uint64]bool // numbers of segments whose pages cannot be copied
 }
@@ -367,6 +369,42 @@ func (f *fakeCache) Copy(dst []byte, shard int, id SegmentID, off int) bool {
 	}
 	copy(dst, seg.bytes[off:])
 	return true
+}
+
+// Pin implements Source, every other time. Whoever reads what was unpinned finds
+// nonsense.
+func (f *fakeCache) Pin(shard int, id SegmentID, off, n int) ([]byte, Pin, bool) {
+	f.mu.Lock()
+	f.asked++
+	refuse := f.asked%2 == 0
+	f.mu.Unlock()
+	b := make([]byte, n)
+	if refuse || !f.Copy(b, shard, id, off) {
+		return nil, 0, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pins == nil {
+		f.pins = make(map[Pin][]byte)
+	}
+	f.pins[Pin(f.asked)] = b
+	return b, Pin(f.asked), true
+}
+
+// Unpin implements Source.
+func (f *fakeCache) Unpin(pins []Pin) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range pins {
+		b, ok := f.pins[p]
+		if !ok {
+			panic("unpinned twice")
+		}
+		for i := range b {
+			b[i] = 0xff
+		}
+		delete(f.pins, p)
+	}
 }
 
 // Drop implements Source. Whoever reads a journal after it finds nonsense.

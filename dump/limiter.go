@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -66,4 +67,9 @@ func (t *throttled) WriteAt(b []byte, off int64) (int, error) {
 	t.limit.wait(len(b))
 	t.bytes += int64(len(b))
 	return t.File.WriteAt(b, off)
+}
+
+// WriteVAt writes parts when they are due.
+func (t *throttled) WriteVAt(parts [][]byte, off int64) (int, error) {
+	return t.WriteAt(slices.Concat(parts...), off)
 }

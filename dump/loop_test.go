@@ -309,6 +309,9 @@ func (q *quiet) Home(*Cut)     {}
 func (q *quiet) Segment(int, uint8, uint64) (uint64, uint32, bool) {
 	return 1 << 32, pagefile.OpenFill, true
 }
+func (q *quiet) Pin(int, SegmentID, int, int) ([]byte, Pin, bool) {
+	return nil, 0, false
+}
 func (q *quiet) Copy([]byte, int, SegmentID, int) bool { return true }
 
 // BenchmarkWeak is what a link costs beyond the cut itself.
@@ -339,4 +342,4 @@ func BenchmarkWeak(b *testing.B) {
 // sink takes no time to write.
 type sink struct{ pagefile.File }
 
-func (s *sink) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+func (s *sink) WriteVAt([][]byte, int64) (int, error) { return 0, nil }

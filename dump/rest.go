@@ -1,8 +1,9 @@
 package dump
 
 import (
-	"io"
 	"time"
+
+	"github.com/embercache/ember/pagefile"
 )
 
 // Who writes a generation competes with the cache's callers for a processor: for a
@@ -61,14 +62,14 @@ func (l *limiter) hurried() bool {
 	}
 }
 
-// A rested file rests before each write.
+// A rested file rests before each vector.
 type rested struct {
-	io.WriterAt
+	pagefile.File
 	limit *limiter
 }
 
-// WriteAt writes b.
-func (r rested) WriteAt(b []byte, off int64) (int, error) {
+// WriteVAt writes parts.
+func (r rested) WriteVAt(parts [][]byte, off int64) (int, error) {
 	r.limit.rest()
-	return r.WriterAt.WriteAt(b, off)
+	return r.File.WriteVAt(parts, off)
 }

@@ -37,12 +37,22 @@ type Source interface {
 	// dst is then garbage, if the segment was evicted meanwhile or a page of it is
 	// damaged.
 	Copy(dst []byte, shard int, id SegmentID, off int) bool
+	// Pin lends bytes [off, off+n) of a segment, which belong to a cut, where they
+	// lie: nobody changes them until Unpin, and nobody else may. ok is false, and
+	// nothing is pinned, if they are not all there, or too much is pinned already;
+	// Copy may still have them. Once Close ran out of time they may turn to zeroes.
+	Pin(shard int, id SegmentID, off, n int) (b []byte, pin Pin, ok bool)
+	// Unpin ends pins.
+	Unpin(pins []Pin)
 	// CopyIndex copies whole buckets from first on, words of MemoryOnly entries as
 	// 0, each at some instant after the newest Cut.
 	CopyIndex(shard, first int, dst []byte) error
 	// Ghosts copies a shard's ghosts, but for those of MemoryOnly entries.
 	Ghosts(shard int) pagefile.Ghosts
 }
+
+// A Pin keeps memory from being used for anything else.
+type Pin uint32
 
 // A Cut divides the writes that a generation contains from the rest.
 type Cut struct {

@@ -2,7 +2,6 @@ package pagefile
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -11,9 +10,9 @@ import (
 const gatherSize = 1 << 20
 
 // A BlobBuilder encodes a blob and writes it with few large writes. Journals and
-// pieces are not copied before that: what Add was given must not change until
-// WriteTo returns. A builder is for many blobs, one after the other; it keeps
-// its buffers, at most 1 MiB and the tables of the longest blob. The zero value
+// pieces are written from where they lie: what Add was given must not change
+// until WriteTo returns. A builder is for many blobs, one after the other; it
+// keeps a buffer of 64 KiB and the tables of the longest blob. The zero value
 // is ready for Reset. Not safe for concurrent use.
 type BlobBuilder struct {
 	header BlobHeader
@@ -96,7 +95,7 @@ func (b *BlobBuilder) Len() int64 {
 // WriteTo writes the blob at off and returns its hash and length. It does not
 // sync. After an error n counts the bytes before the write that failed; those
 // after them may have changed too. The blob may be written again, elsewhere.
-func (b *BlobBuilder) WriteTo(f io.WriterAt, off int64) (hash uint64, n int64, err error) {
+func (b *BlobBuilder) WriteTo(f File, off int64) (hash uint64, n int64, err error) {
 	if b.err != nil {
 		return 0, 0, b.err
 	}
@@ -105,8 +104,11 @@ func (b *BlobBuilder) WriteTo(f io.WriterAt, off int64) (hash uint64, n int64, e
 		return 0, 0, err
 	}
 	g := &b.gather
-	g.reset(f, off, b.Len())
-	g.buf, hash = b.header.append(g.buf)
+	g.reset(f, off)
+	g.begin(func(p []byte) []byte {
+		p, hash = b.header.append(p)
+		return p
+	})
 	var from metaPart
 	for _, to := range b.metas {
 		g.write(b.tables[from.tables:to.tables])
@@ -123,33 +125,62 @@ func (b *BlobBuilder) WriteTo(f io.WriterAt, off int64) (hash uint64, n int64, e
 	return hash, g.off - off, nil
 }
 
-// A gather joins small writes into large ones.
+// A gather makes a few large writes of many parts. Long ones are written from
+// where they lie, short ones are joined before.
 type gather struct {
-	f   io.WriterAt
-	off int64 // of the next write
-	buf []byte
-	err error // the first; nothing is written after it
+	f     File
+	off   int64    // of the next write
+	parts [][]byte // of it
+	len   int      // bytes of them
+	buf   []byte   // short parts; never moves, since parts refer to it
+	open  bool     // the last of parts is the end of buf, from start on
+	start int
+	err   error // the first; nothing is written after it
 }
 
-// reset begins at off; n is a hint how much will be written.
-func (g *gather) reset(f io.WriterAt, off, n int64) {
-	g.f, g.off, g.err = f, off, nil
-	// Doubling, so that links that grow bit by bit do not allocate each time.
-	want := int(min(gatherSize, max(n, 2*int64(cap(g.buf)))))
-	if n > int64(cap(g.buf)) && cap(g.buf) < gatherSize {
-		g.buf = make([]byte, 0, want)
+const (
+	gatherBuf = 64 << 10 // has room for any header
+	leastPart = 1 << 10  // shorter ones cost less to copy
+)
+
+func (g *gather) reset(f File, off int64) {
+	if g.buf == nil {
+		g.buf = make([]byte, 0, gatherBuf)
 	}
-	g.buf = g.buf[:0]
+	g.f, g.off, g.err = f, off, nil
+	g.empty()
+}
+
+// begin writes what put appends.
+func (g *gather) begin(put func(b []byte) []byte) {
+	g.buf = put(g.buf)
+	g.parts, g.len, g.open, g.start = append(g.parts, g.buf), len(g.buf), true, 0
 }
 
 func (g *gather) write(p []byte) {
 	for len(p) > 0 {
-		n := min(len(p), cap(g.buf)-len(g.buf))
-		g.buf, p = append(g.buf, p[:n]...), p[n:]
-		if len(g.buf) == cap(g.buf) {
+		n := min(len(p), gatherSize-g.len)
+		if n < leastPart {
+			n = g.join(p[:n])
+		} else {
+			g.parts, g.open = append(g.parts, p[:n]), false
+		}
+		g.len, p = g.len+n, p[n:]
+		if g.len == gatherSize || len(g.buf) == cap(g.buf) {
 			g.flush()
 		}
 	}
+}
+
+// join copies as much of p as there is room for.
+func (g *gather) join(p []byte) int {
+	n := min(len(p), cap(g.buf)-len(g.buf))
+	if !g.open {
+		g.parts, g.open, g.start = append(g.parts, nil), true, len(g.buf)
+	}
+	g.buf = append(g.buf, p[:n]...)
+	g.parts[len(g.parts)-1] = g.buf[g.start:]
+	return n
 }
 
 func (g *gather) writeAll(list [][]byte) {
@@ -159,9 +190,14 @@ func (g *gather) writeAll(list [][]byte) {
 }
 
 func (g *gather) flush() {
-	if len(g.buf) > 0 && g.err == nil {
-		_, g.err = g.f.WriteAt(g.buf, g.off)
-		g.off += int64(len(g.buf))
+	if g.len > 0 && g.err == nil {
+		_, g.err = g.f.WriteVAt(g.parts, g.off)
+		g.off += int64(g.len)
 	}
-	g.buf = g.buf[:0]
+	g.empty()
+}
+
+func (g *gather) empty() {
+	clear(g.parts)
+	g.parts, g.buf, g.len, g.open = g.parts[:0], g.buf[:0], 0, false
 }

@@ -57,6 +57,10 @@ type File interface {
 	// WriteAt writes all of p or returns an error, with the count of bytes from
 	// the start that reached the page cache.
 	io.WriterAt
+	// WriteVAt is WriteAt of parts, one after the other, with no more calls of the
+	// system than it takes. Nobody may change them meanwhile. The slices in parts
+	// are undefined afterwards, the bytes are not touched.
+	WriteVAt(parts [][]byte, off int64) (n int, err error)
 	// Close closes the handle and drops its range locks. It does not sync.
 	io.Closer
 

@@ -210,15 +210,22 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.WriteVAt([][]byte{p}, off)
+}
+
+func (f *memFile) WriteVAt(parts [][]byte, off int64) (n int, err error) {
 	if f.writeErr != nil {
 		return 0, f.writeErr
 	}
-	if err := f.Allocate(off, int64(len(p))); err != nil {
+	if err := f.Allocate(off, int64(size(parts))); err != nil {
 		return 0, err
 	}
 	f.writes++
-	f.largest = max(f.largest, len(p))
-	return copy(f.b[off:], p), nil
+	f.largest = max(f.largest, size(parts))
+	for _, p := range parts {
+		n += copy(f.b[off+int64(n):], p)
+	}
+	return n, nil
 }
 
 func (f *memFile) Allocate(off, n int64) error {

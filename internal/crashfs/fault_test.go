@@ -93,6 +93,23 @@ func TestShortWrite(t *testing.T) {
 	wantFile(t, s.Clone(), "/f", "abc")
 }
 
+// A vector is one operation, torn at any byte like a write.
+func TestVectorIsOneOperation(t *testing.T) {
+	s := New()
+	f := open(t, s, "/f")
+	before := s.Ops()
+	parts := func() [][]byte { return [][]byte{[]byte("abc"), nil, []byte("def")} }
+	if n, err := f.WriteVAt(parts(), 2); n != 6 || err != nil || s.Ops() != before+1 {
+		t.Errorf("WriteVAt = %d, %v, %d operations, want 6 and 1", n, err, s.Ops()-before)
+	}
+	wantFile(t, s, "/f", "\x00\x00abcdef")
+	defer s.Fail(Rule{Kind: OpWrite, Err: syscall.EIO, Short: 4})()
+	if n, err := f.WriteVAt(parts(), 0); n != 4 || !errors.Is(err, syscall.EIO) {
+		t.Errorf("WriteVAt = %d, %v, want 4 and EIO", n, err)
+	}
+	wantFile(t, s, "/f", "abcdcdef")
+}
+
 func TestBudget(t *testing.T) {
 	s := New()
 	f := open(t, s, "/f")

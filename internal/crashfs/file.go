@@ -73,6 +73,12 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return int(op.Len), nil
 }
 
+// WriteVAt is one write of the log, which hooks and crashes may tear at any byte,
+// also within a part.
+func (f *file) WriteVAt(parts [][]byte, off int64) (int, error) {
+	return f.WriteAt(slices.Concat(parts...), off)
+}
+
 // cut is the first n bytes of a write.
 func (op Op) cut(n int64) Op {
 	op.Len = min(max(n, 0), op.Len)
