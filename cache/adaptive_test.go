@@ -54,8 +54,9 @@ func (p *itemAdaptive) queueOf(key uint32) uint8 {
 	return 1
 }
 
-func (p *itemAdaptive) shift(by int) {
-	p.share = max(min(p.share+by, p.room-p.room/mainShare), p.room/leastShare, 1)
+func (p *itemAdaptive) shift(way int) {
+	p.share += way * max(p.room/leastStep, 1)
+	p.share = max(min(p.share, p.room-p.room/mainShare), p.room/leastShare, 1)
 }
 
 func (p *itemAdaptive) put(queue uint8, key uint32) {
@@ -85,9 +86,9 @@ func (p *itemAdaptive) evict() {
 		p.leave(2, key)
 		return
 	}
-	first := max(p.room/firstShare, 1)
-	if p.tired += min(max(p.share, first/slowest), first); p.tired >= first {
-		p.tired -= first
+	most := max(p.room*slowest/leastShare, 1)
+	if p.tired += min(p.share, most); p.tired >= most {
+		p.tired -= most
 		p.uses[key]--
 	}
 	p.put(2, key)

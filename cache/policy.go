@@ -19,23 +19,27 @@ package cache
 // Small's share follows what is missed (Cliffhanger, Cidon and others, NSDI 2016).
 // A key that comes back soon after small evicted it, while a twentieth of the
 // entries' number left small, would be there if small were that much larger: small
-// gets as many bytes as the key takes. One that comes back as soon after main
-// evicted it takes as many away. Where both queues lose as many hits at their ends
-// the share stays: at a hundredth for streams with fixed favourites, at a quarter
-// and more where favourites change.
+// gets as many bytes as the key takes, and a step at least, so that a large cache
+// follows as soon as a small one. One that comes back as soon after main evicted it
+// takes as many away. Where both queues lose as many hits at their ends the share
+// stays: under a hundredth for streams with fixed favourites, at a quarter and more
+// where favourites change.
 //
-// Main forgets as fast as small's share says. From its first share on, a use for
-// each lap. Below, favourites are fixed and it pays to know them from longer ago:
-// only of as large a part of what passes a use is taken away, of a quarter at least.
+// Main forgets as fast as small's share says. From four times the least share on, a
+// use for each lap. Below, favourites are fixed and it pays to know them from longer
+// ago: only of as large a part of what passes a use is taken away, of a quarter at
+// least. A share that is small but not near the least says no such thing: where they
+// all change at once, a main that forgets slowly keeps those of before.
 //
 // MemoryOnly entries have queues of their own; they count together with the
 // others, and the older of two heads comes first.
 const (
-	firstShare = 20  // small's share is a twentieth of the bytes at first,
-	leastShare = 100 // a hundredth at least,
-	mainShare  = 10  // and at most what leaves main a tenth
-	promoteAt  = 2   // uses that lead from small to main
-	slowest    = 4   // main takes a use from one in so many at least
+	firstShare = 20   // small's share is a twentieth of the bytes at first,
+	leastShare = 200  // a 200th at least,
+	mainShare  = 10   // and at most what leaves main a tenth
+	leastStep  = 2000 // it moves by a 2000th at least
+	promoteAt  = 2    // uses that lead from small to main
+	slowest    = 4    // main takes a use from one in so many at least
 )
 
 // A victim is a live record at the head of a queue.
@@ -63,7 +67,7 @@ func (s *shard) victimLocked() (q uint8, ok bool) {
 	small := s.spanLocked(smallQueue)
 	if s.small == 0 {
 		s.small = small // as it came to be: after a restart, as it was
-		s.shiftLocked(0)
+		s.boundLocked()
 	}
 	first := uint8(mainQueue)
 	if small >= s.small {
@@ -77,10 +81,16 @@ func (s *shard) victimLocked() (q uint8, ok bool) {
 	return s.oldestLocked(false, smallQueue, mainQueue, memorySmall, memoryMain)
 }
 
-// shiftLocked gives small more bytes, or less, within its bounds.
-func (s *shard) shiftLocked(by int64) {
+// shiftLocked gives small more bytes, way being 1, or less, -1: size or a step.
+func (s *shard) shiftLocked(way, size int) {
+	s.small += int64(way) * max(int64(size), s.spansLocked()/leastStep)
+	s.boundLocked()
+}
+
+// boundLocked keeps small's share within its bounds.
+func (s *shard) boundLocked() {
 	all := s.spansLocked()
-	s.small = max(min(s.small+by, all-all/mainShare), all/leastShare, unitSize)
+	s.small = max(min(s.small, all-all/mainShare), all/leastShare, unitSize)
 }
 
 // passLocked moves a live record on, or evicts it. False: nowhere to move it.
@@ -110,14 +120,13 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 }
 
 // tireLocked is how many uses main takes from a record that it passes, 0 or 1: in
-// the long run as many as small's share is of its first, a slowest at least.
+// the long run as many as small's share is of slowest times the least.
 func (s *shard) tireLocked() int {
-	first := s.spansLocked() / firstShare
-	s.tired += min(max(s.small, first/slowest), first)
-	if s.tired < first {
+	most := s.spansLocked() / leastShare * slowest
+	if s.tired += min(s.small, most); s.tired < most {
 		return 0
 	}
-	s.tired -= first
+	s.tired -= most
 	return 1
 }
 
@@ -163,12 +172,12 @@ func (s *shard) queueOfLocked(q uint8, hash uint64, size int) uint8 {
 		}
 	case ok:
 		if age*marginal < s.ghostsOf(q).window {
-			s.shiftLocked(int64(size))
+			s.shiftLocked(1, size)
 		}
 		return q | 1
 	default:
 		if _, ok = s.ghosts[mainGhosts].take(hash); ok {
-			s.shiftLocked(-int64(size))
+			s.shiftLocked(-1, size)
 		}
 	}
 	return q

@@ -76,23 +76,51 @@ func TestClearFillsMainAnew(t *testing.T) {
 }
 
 // TestMainForgetsAsFastAsSmallsShareSays: of a hundred passed, one use from each
-// while small has its first share, from half of them at half of it, from a quarter
-// at the least.
+// while small has four times the least share, from half of them at half of it, from
+// a quarter at the least.
 func TestMainForgetsAsFastAsSmallsShareSays(t *testing.T) {
 	c := openMemory(t, testOptions(minBytes))
 	overfilled(t, c, EntryOptions{})
 	s := c.shards[0]
 	s.lock()
 	defer s.unlock()
-	first := s.spansLocked() / firstShare
-	for share, want := range map[int64]int{4 * first: 100, first: 100, first / 2: 50, first / 5: 25} {
+	least := s.spansLocked() / leastShare
+	for share, want := range map[int64]int{9 * least: 100, 4 * least: 100, 2 * least: 50, least: 25} {
 		s.small, s.tired = share, 0
 		got := 0
 		for range 100 {
 			got += s.tireLocked()
 		}
 		if got < want-1 || got > want {
-			t.Errorf("small has %d of %d bytes at first: %d uses of 100, want %d", share, first, got, want)
+			t.Errorf("small has %d of %d bytes at least: %d uses of 100, want %d", share, least, got, want)
+		}
+	}
+}
+
+// TestSharesStepGrowsWithTheCache: an entry's size where that is much, else a part
+// of the cache, both ways, within the bounds.
+func TestSharesStepGrowsWithTheCache(t *testing.T) {
+	c := openMemory(t, testOptions(minBytes))
+	overfilled(t, c, EntryOptions{})
+	s := c.shards[0]
+	s.lock()
+	defer s.unlock()
+	all := s.spansLocked()
+	step := all / leastStep
+	for _, tc := range []struct {
+		way, size   int
+		share, want int64
+	}{
+		{1, 16, all / 4, all/4 + step},
+		{-1, 16, all / 4, all/4 - step},
+		{1, int(3 * step), all / 4, all/4 + 3*step},
+		{-1, int(3 * step), all / 4, all/4 - 3*step},
+		{1, int(all), all / 4, all - all/mainShare},
+		{-1, int(all), all / 4, all / leastShare},
+	} {
+		s.small = tc.share
+		if s.shiftLocked(tc.way, tc.size); s.small != tc.want {
+			t.Errorf("%d of %d bytes, way %d for %d: got %d, want %d", tc.share, all, tc.way, tc.size, s.small, tc.want)
 		}
 	}
 }
