@@ -142,6 +142,8 @@ func testHotKey(t *testing.T, queue uint8) {
 	for _, key := range [][]byte{cold, hot} {
 		if queue == mainQueue {
 			haunt(c, key)
+		} else {
+			c.shards[3].small = 1 // main is filled: what is new goes to small
 		}
 		mustSet(t, c, key, testValue(1, size))
 		if got := wordOf(t, c, key).queue(); got != queue {
