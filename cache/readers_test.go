@@ -134,6 +134,7 @@ func TestAStaleWordIsNoHit(t *testing.T) {
 	o.Shards = 1
 	c := openMemory(t, o)
 	s, key := c.shards[0], testKey(1)
+	s.small = 1 // main is filled: what is new goes to small, and goes first
 	hash := c.hash.sum(key)
 	mustSet(t, c, key, testValue(0, 1000))
 	s.mu.Lock()
