@@ -16,11 +16,12 @@ func shareOf(c *Cache) float64 {
 // sharePlayed plays accesses on a cache of one shard, of some 4700 entries.
 func sharePlayed(t *testing.T, next func(i int) uint32) (share float64, hits int) {
 	t.Helper()
+	alone(t)
 	o := testOptions(minBytes)
 	o.Shards = 1
 	c := openMemory(t, o)
 	defer c.Close()
-	accesses := make([]uint32, fewer(200_000))
+	accesses := make([]uint32, 200_000)
 	for i := range accesses {
 		accesses[i] = next(i)
 	}
