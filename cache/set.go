@@ -200,9 +200,13 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
 		return hit, false
 	}
-	slot, old, oldHead, o := s.findLocked(e.key, e.hash)
+	var oldHead header
+	slot, old, o := s.taggedLocked(e)
+	tagged := o == hit
 	if o == absent {
-		return absent, false
+		if slot, old, oldHead, o = s.findLocked(e.key, e.hash); o == absent {
+			return absent, false
+		}
 	}
 	found := o == hit
 	if e.guard.kind != unguarded && !e.guard.passesLocked(s, found, old, oldHead) {
@@ -235,13 +239,18 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 			return hit, true
 		}
 	}
-	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(uses))
-	s.addLocked(q, e.head.size(s.segmentSize))
-	s.bearLocked(q, e.list(s.segmentSize))
-	if found {
-		s.forgetLocked(old, oldHead, e.cause())
+	w := makeWord(q, pos, tagOf(e.hash)).withFreq(uses)
+	s.putLocked(slot, w)
+	if tagged {
+		s.replaceLocked(old, w)
 	} else {
-		s.growLocked(splitsPerSet)
+		s.addLocked(q, e.head.size(s.segmentSize))
+		s.bearLocked(q, e.list(s.segmentSize))
+		if found {
+			s.forgetLocked(old, oldHead, e.cause())
+		} else {
+			s.growLocked(splitsPerSet)
+		}
 	}
 	s.sets.Add(1)
 	return hit, pos&cleanMask+uint64(units) > cleanMask || e.head.large()
