@@ -59,8 +59,8 @@ func (s *shard) taggedLocked(e *entry) (slot uint32, w word, o outcome) {
 }
 
 // replaceLocked notes that the record of one word was replaced by that of another,
-// and asks for what settling it will touch.
-func (s *shard) replaceLocked(old, by word) {
+// of the same key, and asks for what settling it will touch.
+func (s *shard) replaceLocked(old, by word, keyLen int) {
 	r := &s.replaced
 	if r.n-r.done == mostReplaced {
 		s.settleFirstLocked()
@@ -70,7 +70,8 @@ func (s *shard) replaceLocked(old, by word) {
 	q, pos := old.queue(), uint64(old.pos())
 	seg, u := s.segmentAt(q, pos), pos&s.unitMask
 	frame := seg.frame.Load()
-	fetchLines(unsafe.Pointer(&s.frames.bytes(frame)[u*unitSize]), 1)
+	off := int(u) * unitSize
+	fetchLines(unsafe.Pointer(&s.frames.bytes(frame)[off]), min((off%64+headerSize+keyLen+63)/64, mostLines))
 	if seg.marked {
 		fetchToWrite(unsafe.Pointer(&s.frames.marksOf(frame)[u/64]), 1)
 	}
