@@ -192,15 +192,13 @@ func TestACutCountsWhatWasReplaced(t *testing.T) {
 // TestReplacedRecordsAreSettledBeforeTheirSegmentEnds: by the cleaner and by Clear,
 // which give its frame to somebody else.
 func TestReplacedRecordsAreSettledBeforeTheirSegmentEnds(t *testing.T) {
-	for name, end := range map[string]func(c *Cache, s *shard){
-		"by the cleaner": func(c *Cache, s *shard) {
-			for q := uint8(0); q < queues; q++ {
-				for p := (pressure{keep: true, half: true, due: true, shard: s}); s.seqOf(s.queues[q].head) < s.seqOf(s.queues[q].tail); {
-					s.clean(p)
-				}
+	for name, end := range map[string]func(c *Cache){
+		"by the cleaner": func(c *Cache) {
+			for range c.steps() {
+				c.shards[0].clean(pressure{keep: true, half: true, due: true})
 			}
 		},
-		"by Clear": func(c *Cache, s *shard) { _ = c.Clear() },
+		"by Clear": func(c *Cache) { _ = c.Clear() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			alone(t)
@@ -222,7 +220,7 @@ func TestReplacedRecordsAreSettledBeforeTheirSegmentEnds(t *testing.T) {
 			}
 			waiting := s.replaced.ring[0].old
 			number := s.segmentAt(waiting.queue(), uint64(waiting.pos())).number.Load()
-			end(c, s)
+			end(c)
 			if s.segmentAt(waiting.queue(), uint64(waiting.pos())).number.Load() == number {
 				t.Fatal("the segment has not ended")
 			}
