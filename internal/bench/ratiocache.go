@@ -40,7 +40,7 @@ type ratioCache struct {
 	wrong      int // hits with another key's value
 }
 
-func (c *ratioCache) access(key uint32) bool {
+func (c *ratioCache) Access(key uint32) bool {
 	binary.LittleEndian.PutUint64(c.key, uint64(key))
 	value, ok := c.get(c.key)
 	if ok {
