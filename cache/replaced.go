@@ -99,7 +99,7 @@ func (s *shard) settleFirstLocked() {
 			s.fileLive += more
 		}
 	}
-	if k := h.keyLen(); k != g.keyLen() || !bytes.Equal(old[headerSize:headerSize+k], by[headerSize:headerSize+k]) {
+	if k := h.keyLen(); k != g.keyLen() || headerSize+k > len(old) || !bytes.Equal(old[headerSize:headerSize+k], by[headerSize:headerSize+k]) {
 		s.stats.evictions.Add(1)
 		s.stats.evictedBytes.Add(uint64(size))
 	}

@@ -262,8 +262,10 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 }
 
 // writeAheadLocked writes a plain Set's record while its buckets are on their way:
-// to the tail of the queue that took the last one, where it most likely is to lie.
-// Nothing else says so: beyond tail bytes are nobody's.
+// to beyond the tail of the queue that took the last one, where it most likely is to
+// lie. Until that is reserved nothing knows of it: words and cuts end at tail, who
+// appends overwrites it, and a seal zeroes it up to the end of the last page that is
+// ever written to a file. A MemoryOnly entry goes to a queue of its own here, too.
 func (s *shard) writeAheadLocked(e *entry, units int) location {
 	q := e.q | s.newest.queue&1
 	tail := s.queues[q].tail
