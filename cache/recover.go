@@ -88,6 +88,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.index.version.Store(uint64(from.State.Buckets))
 	s.lazy.Store(l)
 	found := s.applyJournals(l, from.Journals)
+	s.emptyDanglingLocked(l)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found
@@ -297,8 +298,14 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 		if slot >= limit {
 			continue
 		}
-		if w != 0 && !s.standsLocked(l, w) {
-			w = 0
+		if w != 0 {
+			stands, dangles := s.standsLocked(l, w)
+			if dangles {
+				l.dangling = append(l.dangling, slot)
+			}
+			if !stands {
+				w = 0
+			}
 		}
 		at := s.index.slot(slot) // nobody else has the index yet, and an atomic store would wait for all before it
 		grown += taken(w) - taken(word(*at))
@@ -308,6 +315,17 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 		}
 	}
 	return grown
+}
+
+// emptyDanglingLocked has the journal say which slots are empty because their words
+// dangled. // I10
+func (s *shard) emptyDanglingLocked(l *lazyShard) {
+	for _, slot := range l.dangling {
+		if s.index.load(slot) == 0 {
+			s.putLocked(slot, 0)
+		}
+	}
+	l.dangling = nil
 }
 
 // taken is 1 for a word, 0 for an empty slot, without a branch that nobody could
