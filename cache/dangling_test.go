@@ -6,6 +6,7 @@ import (
 
 	"github.com/embercache/ember/dump"
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/pagefile"
 )
 
 // A hurried source has the cache go on between a cut and its writing, and may deny
@@ -13,7 +14,7 @@ import (
 type hurried struct {
 	dump.Source
 	cut  func()
-	gone func(q uint8, seq uint64) bool
+	gone func(q uint8, seq uint64) bool // of a large value: its number
 }
 
 func (h *hurried) Cut() *dump.Cut {
@@ -29,6 +30,15 @@ func (h *hurried) Segment(shard int, q uint8, seq uint64) (number uint64, fill u
 		return 0, 0, false
 	}
 	return h.Source.Segment(shard, q, seq)
+}
+
+func (h *hurried) Copy(dst []byte, shard int, id dump.SegmentID, off int) bool {
+	return (h.gone == nil || !h.gone(id.Queue, id.Seq)) && h.Source.Copy(dst, shard, id, off)
+}
+
+// Pin has everything copied.
+func (h *hurried) Pin(int, dump.SegmentID, int, int) ([]byte, dump.Pin, bool) {
+	return nil, 0, false
 }
 
 const danglingKeys = 1400 // of 352 bytes: under half of the memory
@@ -68,6 +78,7 @@ func (r *danglingRig) kill() RecoveryReport {
 	return reopened(r.t, r.c)
 }
 
+// keys are those that are there, each with its value.
 func (r *danglingRig) keys() map[int]bool {
 	have := make(map[int]bool)
 	for i := range danglingKeys {
@@ -125,4 +136,27 @@ func TestAnImageWithoutAllSegments(t *testing.T) {
 	r.h.gone = func(q uint8, seq uint64) bool { return q == mainQueue && seq%3 == 1 }
 	mustFlush(t, r.c)
 	r.goOn()
+}
+
+// TestALinkWithoutALargeValue: a large value ended before the link of its cut was
+// written, and it was the only one. The link has the record that lists its segments.
+func TestALinkWithoutALargeValue(t *testing.T) {
+	r := newDanglingRig(t)
+	mustWeak(t, r.c)
+	large := []byte("large")
+	mustSet(t, r.c, large, testValue(1, 50_000))
+	r.h.gone = func(q uint8, _ uint64) bool { return q == pagefile.QueueLarge }
+	mustWeak(t, r.c)
+	if report := r.kill(); report.Outcome != OutcomeWarm || report.Dropped != 1 {
+		t.Errorf("%d entries are left out; report %+v", report.Dropped, report)
+	}
+	if v, ok := r.c.Get(large); ok {
+		t.Errorf("a value of %d bytes that no link carried", len(v))
+	}
+	proved(t, r.c, mustFlush(t, r.c))
+	if report := r.kill(); report.Dropped != 0 || r.c.Has(large) || len(r.keys()) != danglingKeys {
+		t.Errorf("%d entries, want %d; report %+v", r.c.Len(), danglingKeys, report)
+	}
+	checkInvariants(t, r.c)
+	drop(r.c)
 }

@@ -178,7 +178,8 @@ func (s *shard) restoreQueues(l *lazyShard, from *loader.Shard) {
 }
 
 // restoreSegment puts recovered segment i into a frame, and copies the bytes that
-// are not home. ok is false if its ring or table has no room for it.
+// are not home. ok is false if its ring or table has no room for it, or a link named
+// it without a byte.
 func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Result) (dirty uint64, ok bool) {
 	f := &l.segments[i]
 	fill := f.Fill
@@ -189,6 +190,9 @@ func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Re
 		}
 	}
 	if f.Queue < fileQueues && f.Seq < s.seqOf(s.queues[f.Queue].head) {
+		return 0, false
+	}
+	if f.Queue == pagefile.QueueLarge && f.Place == pagefile.NoPlace && len(f.Pieces) == 0 {
 		return 0, false
 	}
 	dirty = copyPieces(s.frames.bytes(frame), f.Pieces, int(fill)*unitSize)

@@ -271,12 +271,14 @@ func (ch *chain) collectQueue(shard int, q uint8, state *pagefile.ShardState) {
 	}
 }
 
+// collectLarge adds the segments of large values. One that has ended meanwhile is
+// named all the same, without its bytes: so who opens the link knows to look for the
+// entry that lists it.
 func (ch *chain) collectLarge(shard int, born []Large) {
 	for _, l := range born {
 		seg := largeSegment(l)
-		if ch.piece(shard, seg, 0, uint64(l.Fill)) {
-			ch.section.Segments = append(ch.section.Segments, seg)
-		}
+		ch.section.Segments = append(ch.section.Segments, seg)
+		ch.piece(shard, seg, 0, uint64(l.Fill))
 	}
 }
 
