@@ -40,31 +40,38 @@ const (
 
 // A ref is a record whose key matched, and what proves that it still stands.
 type ref struct {
+	tenure
+	rec  []byte // from the record to the end of its segment
+	head header
+	w    word
+	slot *uint64
+	lazy bool // pages may be on file only
+}
+
+// A tenure is a segment's time under one number, in one frame.
+type tenure struct {
 	seg    *segment
 	number uint64
-	rec    []byte // from the record to the end of its segment
-	head   header
 	frame  uint32
-	w      word
-	slot   *uint64
-	lazy   bool // pages may be on file only
 }
 
 // use counts a hit in the frequency bits, if that changes them: from the word
 // that was read, so that a slot which somebody has changed since stays as it is.
-func (r *ref) use() {
-	if f := r.w.freq(); f < int(freqMask) {
-		atomic.CompareAndSwapUint64(r.slot, uint64(r.w), uint64(r.w.withFreq(f+1)))
+func (r *ref) use() { use(r.slot, r.w) }
+
+func use(slot *uint64, w word) {
+	if f := w.freq(); f < int(freqMask) {
+		atomic.CompareAndSwapUint64(slot, uint64(w), uint64(w.withFreq(f+1)))
 	}
 }
 
 // guard passes while r is what is stored.
 func (r *ref) guard() guard { return guard{kind: ifSame, word: r.w, number: r.number} }
 
-// holds is the last check. Everything read through r before it is proved by it.
-func (r *ref) holds() bool {
+// holds is the last check. Everything read from the frame before it is proved by it.
+func (t *tenure) holds() bool {
 	loadFence()
-	return r.seg.number.Load() == r.number && r.seg.frame.Load() == r.frame
+	return t.seg.number.Load() == t.number && t.seg.frame.Load() == t.frame
 }
 
 // find looks key up. A hit's ref has still to hold after what is read through it.
@@ -182,9 +189,14 @@ func (c *Cache) Get(key []byte) (value []byte, ok bool) {
 // miss it returns dst.
 func (c *Cache) AppendGet(dst, key []byte) (value []byte, ok bool) {
 	hash := c.hash.sum(key)
-	return c.shardOf(hash).get(dst, key, hash, &c.terms)
+	s := c.shardOf(hash)
+	if value, o := s.quick(dst, key, hash); o <= miss {
+		return value, o == hit
+	}
+	return s.get(dst, key, hash, &c.terms)
 }
 
+// get is AppendGet of whatever there is; see quick.
 func (s *shard) get(dst, key []byte, hash uint64, t *terms) (value []byte, ok bool) {
 	for {
 		var r ref
@@ -280,7 +292,7 @@ func (s *shard) copyLarge(out, list []byte, r *ref) outcome {
 
 // copySegment copies bytes of a segment if it has this number before and after.
 func (s *shard) copySegment(seg *segment, number uint64, off int, dst []byte) bool {
-	r := ref{seg: seg, number: number, frame: seg.frame.Load()}
+	r := tenure{seg: seg, number: number, frame: seg.frame.Load()}
 	if racing {
 		s.frames.pins[r.frame].Add(1)
 		defer s.frames.pins[r.frame].Add(^uint32(0))

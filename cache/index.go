@@ -55,10 +55,10 @@ func (x *index) buckets() uint32 { return uint32(x.version.Load()) }
 // its lowest bits, one less if that bucket is yet to come. There is no branch: it
 // would be guessed wrong as often as right.
 func locate(full, n uint32) uint32 {
-	top := uint32(1) << (bits.Len32(n) - 1)
+	top := uint32(1) << (bits.Len32(n) - 1&31)
 	full &= top<<1 - 1
-	ahead := uint32((int64(n)-1-int64(full))>>63) & top
-	return full &^ ahead
+	ahead := uint32(int32(n-1-full)>>31) & top
+	return full - ahead
 }
 
 // fullNumber is the bucket number of (base, tag) in an index grown to its limit.
@@ -78,10 +78,14 @@ func (x *index) other(base, tag uint32) uint32 {
 	return base ^ (tag*0x9e3779b1>>7|1)&x.baseMask
 }
 
-// candidates are the two buckets of a hash while the index has n.
+// candidates are the two buckets of a hash while the index has n. One's base bucket
+// is even and the other's odd, so that each takes the bits that the other leaves.
 func (x *index) candidates(hash uint64, n uint32) (a, b uint32) {
-	base, tag := homeOf(hash)&x.baseMask, tagOf(hash)
-	return locate(x.fullNumber(base, tag), n), locate(x.fullNumber(x.other(base, tag), tag), n)
+	base, tag := uint32(hash>>tagBits)&x.baseMask, tagOf(hash)
+	even, odd := tag>>(tagBits-growthBits), tag>>(tagBits-2*growthBits)&(maxGrowth-1)
+	swap := (even ^ odd) & -(base & 1)
+	step := x.baseMask + 1
+	return locate(base|(even^swap)*step, n), locate(x.other(base, tag)|(odd^swap)*step, n)
 }
 
 // otherBucket is the other candidate of the word that lies in bucket b.

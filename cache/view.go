@@ -100,8 +100,13 @@ func (c *Cache) GetMany(dst []byte, ends []int, keys [][]byte) ([]byte, []int) {
 		}
 		c.touch(hashes[:n])
 		for i, key := range keys[:n] {
-			var ok bool
-			if dst, ok = c.shardOf(hashes[i]).get(dst, key, hashes[i], &c.terms); ok {
+			s := c.shardOf(hashes[i])
+			value, o := s.quick(dst, key, hashes[i])
+			ok := o == hit
+			if o > miss {
+				value, ok = s.get(dst, key, hashes[i], &c.terms)
+			}
+			if dst = value; ok {
 				ends = append(ends, len(dst))
 			} else {
 				ends = append(ends, -1)
