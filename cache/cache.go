@@ -309,6 +309,7 @@ func (c *Cache) retireAll() {
 	for _, s := range c.shards {
 		s.mu.Lock()
 		s.shut = true
+		s.settleReplacedLocked()
 		s.lazy.Store(nil)
 		s.sweepIndexLocked()
 		s.journal.drop()

@@ -31,6 +31,7 @@ func (c *Cache) source() dump.Source {
 // noteCutLocked ends the shard's part of a cut.
 func (s *shard) noteCutLocked(epoch uint64) {
 	s.epoch = epoch
+	s.settleReplacedLocked()
 	parts, lost, since := s.journal.cut()
 	s.cut = dump.ShardCut{State: s.stateLocked(), Journal: parts, Lost: lost, Since: since, Born: s.born, Died: s.died, Digest: s.digest}
 	s.cut.Digested = s.digested == allSlots

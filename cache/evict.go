@@ -35,7 +35,7 @@ type pressure struct {
 }
 
 func (c *Cache) pressure() (p pressure) {
-	live := c.Bytes()
+	live := c.live()
 	p.half = live < c.opts.MaxBytes/2
 	p.keep = live < c.opts.MaxBytes*5/8
 	p.target = int64(c.reserve + ringSpare)
@@ -142,6 +142,10 @@ const patience = 4
 // without success nothing is kept any longer: Views may pin what would be free.
 func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	p := c.pressure()
+	if p.keep && !p.half {
+		c.settleReplaced(true)
+		p = c.pressure()
+	}
 	steps := c.steps()
 	p.keep = p.keep && (tries < steps/4 || p.half && tries <= 2*steps)
 	p.need, p.force = 0, tries >= patience
@@ -197,7 +201,7 @@ func (s *shard) clean(p pressure) (walked int) {
 func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
 	goal := s.live.Load()
 	if p.need > 0 { // as it is now: others clean as well
-		goal -= min(p.need, s.cache.Bytes()-s.cache.most)
+		goal -= min(p.need, s.cache.live()-s.cache.most)
 	}
 	ahead := uint8(queues)
 	for n := 0; n < cleanRecords && walked < cleanBytes; n++ {

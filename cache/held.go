@@ -123,6 +123,9 @@ func (h *heldSegments) copy(dst []byte, s *shard, id dump.SegmentID, off int) bo
 // retireLocked ends a segment: no reader finds it any more, and its frame is free,
 // or held if files may have it. // I13
 func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
+	if key.queue < queues {
+		s.settleReplacedLocked()
+	}
 	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
 	h.frame = seg.retire()
 	s.used.Add(-1)

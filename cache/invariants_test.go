@@ -45,6 +45,7 @@ func checkShard(t testing.TB, s *shard, claim func(*segment)) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleReplacedLocked()
 	for i := range s.segments {
 		if s.segments[i].number.Load() != 0 {
 			claim(&s.segments[i])

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"unsafe"
 )
@@ -16,6 +17,21 @@ func slotOf(a, b uint32, i int) uint32 {
 		return b*bucketSlots + uint32(i-bucketSlots)
 	}
 	return a*bucketSlots + uint32(i)
+}
+
+// loneMatch finds the only slot in both buckets of a hash that has its tag: miss if
+// there is none, absent if there are more.
+func (x *index) loneMatch(hash uint64) (slot uint32, w word, o outcome) {
+	a, b := x.candidates(hash, x.buckets())
+	slots := x.match(a, b, tagOf(hash))
+	if slots == 0 {
+		return 0, 0, miss
+	}
+	if slots&(slots-1) != 0 {
+		return 0, 0, absent
+	}
+	slot = slotOf(a, b, bits.TrailingZeros32(slots))
+	return slot, x.load(slot), hit
 }
 
 // fetch asks for the buckets of a hash; see fetchLines.

@@ -10,8 +10,10 @@ import (
 // Set stores value under key with the default time to live. It copies both. An
 // error (ErrKeySize, ErrTooLarge, ErrClosed, ErrReadOnly) leaves what was stored as
 // it was. An entry for which there is no room, because Views pin it, is forgotten,
-// the old one with it: Stats.Rejected counts those. Set never waits for a disk, but
-// for the first touch of a page after Open.
+// the old one with it: Stats.Rejected counts those. Of a million keys that are new
+// less than one has another key's entry forgotten, with which it shares all that the
+// index knows of a key: Stats.Evictions counts those, and with OnEvict there are
+// none. Set never waits for a disk, but for the first touch of a page after Open.
 func (c *Cache) Set(key, value []byte) error {
 	return c.set(key, value, EntryOptions{})
 }
@@ -200,9 +202,15 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
 		return hit, false
 	}
-	slot, old, oldHead, o := s.findLocked(e.key, e.hash)
+	units := e.head.units(s.segmentSize)
+	ahead := s.writeAheadLocked(e, units)
+	var oldHead header
+	slot, old, o := s.taggedLocked(e)
+	tagged := o == hit
 	if o == absent {
-		return absent, false
+		if slot, old, oldHead, o = s.findLocked(e.key, e.hash); o == absent {
+			return absent, false
+		}
 	}
 	found := o == hit
 	if e.guard.kind != unguarded && !e.guard.passesLocked(s, found, old, oldHead) {
@@ -222,30 +230,55 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		e.q = s.queueOfLocked(e.q, e.hash, e.head.size(s.segmentSize))
 	}
 	q := e.q
-	units := e.head.units(s.segmentSize)
 	pos, ok := s.reserveLocked(q, units, s.cache.reserve)
 	if !ok {
 		return changed, false
 	}
 	s.newest = location{q, pos}
-	s.writeLocked(q, pos, e.head, e.key, e.body)
+	if s.newest != ahead {
+		s.writeLocked(q, pos, e.head, e.key, e.body)
+	}
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
 			s.dropBodyLocked(e)
 			return hit, true
 		}
 	}
-	s.putLocked(slot, makeWord(q, pos, tagOf(e.hash)).withFreq(uses))
-	s.addLocked(q, e.head.size(s.segmentSize))
-	s.bearLocked(q, e.list(s.segmentSize))
-	if found {
-		s.forgetLocked(old, oldHead, e.cause())
+	w := makeWord(q, pos, tagOf(e.hash)).withFreq(uses)
+	s.putLocked(slot, w)
+	if tagged {
+		s.replaceLocked(old, w, len(e.key))
 	} else {
-		s.growLocked(splitsPerSet)
+		s.addLocked(q, e.head.size(s.segmentSize))
+		s.bearLocked(q, e.list(s.segmentSize))
+		if found {
+			s.forgetLocked(old, oldHead, e.cause())
+		} else {
+			s.growLocked(splitsPerSet)
+		}
 	}
 	s.sets.Add(1)
 	return hit, pos&cleanMask+uint64(units) > cleanMask || e.head.large()
 }
+
+// writeAheadLocked writes a plain Set's record while its buckets are on their way:
+// to beyond the tail of the queue that took the last one, where it most likely is to
+// lie. Until that is reserved nothing knows of it: words and cuts end at tail, who
+// appends overwrites it, and a seal zeroes it up to the end of the last page that is
+// ever written to a file. A MemoryOnly entry goes to a queue of its own here, too.
+func (s *shard) writeAheadLocked(e *entry, units int) location {
+	q := e.q | s.newest.queue&1
+	tail := s.queues[q].tail
+	used := tail & s.unitMask
+	if units > mostAhead || e.guard.kind != unguarded || used == 0 || used+uint64(units) > s.unitMask+1 {
+		return location{queue: queues}
+	}
+	s.writeLocked(q, tail, e.head, e.key, e.body)
+	return location{q, tail}
+}
+
+// mostAhead bounds what is written in vain when another queue takes it, in units.
+const mostAhead = 64
 
 const (
 	splitsPerSet = 2

@@ -55,6 +55,7 @@ type shard struct {
 	small       int64     // bytes that small should have; 0: main is being filled
 	tired       int64     // see tireLocked
 	newest      location  // of what was stored last
+	replaced    replacedRecords
 	walked      walked
 	indebted    bool  // see indebtedLocked
 	fileEntries int64 // of entries, those that files may hold
@@ -116,6 +117,7 @@ func (s *shard) accountLocked(q uint8, entries, bytes int64) {
 		s.fileEntries += entries
 		s.fileLive += bytes
 		if s.fileEntries == 0 { // sizes that were averages end here
+			s.settleReplacedLocked()
 			s.live.Add(-s.fileLive)
 			s.fileLive = 0
 		}
@@ -133,6 +135,7 @@ func (s *shard) guessLocked(q uint8, entries int64) {
 // and every page is in memory.
 func (s *shard) recountLocked() {
 	s.guessed = false
+	s.settleReplacedLocked()
 	var entries, live, memoryEntries, memoryLive int64
 	for slot := range s.index.buckets() * bucketSlots {
 		w := s.index.load(slot)

@@ -104,14 +104,19 @@ func (c *Cache) Len() int {
 
 // Bytes is what the entries occupy: keys, values, record headers and padding.
 func (c *Cache) Bytes() int64 {
-	var n int64
+	c.settleReplaced(false)
+	return c.live()
+}
+
+// live is Bytes as the gauges have it.
+func (c *Cache) live() (n int64) {
 	for _, s := range c.shards {
 		n += s.live.Load()
 	}
 	return n
 }
 
-// Stats returns counters since Open and current gauges. It takes no shard's
+// Stats returns counters since Open and current gauges. It waits for no shard's
 // lock. For expvar: expvar.Publish("users", expvar.Func(func() any { return
 // c.Stats() })).
 func (c *Cache) Stats() Stats {
