@@ -56,8 +56,9 @@ type shard struct {
 	tired       int64     // see tireLocked
 	newest      location  // of what was stored last
 	walked      walked
-	indebted    bool  // see indebtedLocked
-	fileEntries int64 // of entries, those that files may hold
+	asked       location // up to where the cleaner has asked for records; see marks.go
+	indebted    bool     // see indebtedLocked
+	fileEntries int64    // of entries, those that files may hold
 	fileLive    int64
 	born        []dump.Large // large segments published since the last cut
 	died        []uint64     // large segments retired since the last cut
