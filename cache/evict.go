@@ -40,16 +40,21 @@ type pressure struct {
 	ended  bool   // the last step came to a segment's end
 }
 
-// pressure looks at every shard, once: other processors change what it reads.
+// pressure looks at every shard, once: other processors change what it reads. Who
+// comes to clean while another does takes another shard than he.
 func (c *Cache) pressure() (p pressure) {
 	var live int64
-	var live1, dead1, used1 gains
+	var byLive, byDead, byUsed gains
 	for _, s := range c.shards {
 		n, used := s.live.Load(), s.used.Load()*int64(s.segmentSize)
+		dead := used - n
 		live += n
-		live1.add(s, n)
-		dead1.add(s, used-n)
-		used1.add(s, used)
+		if s.cleaning.Load() {
+			used, n, dead = used-lastOfAll, n-lastOfAll, dead-lastOfAll
+		}
+		byLive.add(s, n)
+		byDead.add(s, dead)
+		byUsed.add(s, used)
 	}
 	p.half = live < c.opts.MaxBytes/2
 	p.keep = live < c.opts.MaxBytes*5/8
@@ -61,14 +66,18 @@ func (c *Cache) pressure() (p pressure) {
 	p.due = p.need > 0 || c.frames.free.Load() < p.target
 	switch {
 	case p.need > 0:
-		p.shard = live1.shard
+		p.shard = byLive.shard
 	case p.keep:
-		p.shard = dead1.shard
+		p.shard = byDead.shard
 	default:
-		p.shard = used1.shard
+		p.shard = byUsed.shard
 	}
 	return p
 }
+
+// lastOfAll is more than a shard can give: one that is being cleaned comes last, for
+// two would wait for each other.
+const lastOfAll = 1 << 50
 
 // gains are the shard that gives most of something, and how much of it.
 type gains struct {
@@ -170,6 +179,8 @@ func (c *Cache) takeFrame() (frame uint32, ok bool) {
 // from files is loaded before the lock. p.need becomes what is left of it.
 func (s *shard) clean(p *pressure) (walked int) {
 	p.ended = false
+	s.cleaning.Store(true)
+	defer s.cleaning.Store(false)
 	s.loadIndex()
 	for range cleanHolds {
 		s.lock()

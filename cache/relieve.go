@@ -6,9 +6,9 @@ const (
 	// earlyShare of the frames is how many more than writers want free the background
 	// does: what is stored while it wakes and comes to run.
 	earlyShare = 64
-	// yieldSteps of the cleaner are some 50 µs. Then others have the processor who
+	// yieldSteps of the cleaner are some 10 µs. Then others have the processor who
 	// wait for it: where all are busy writers clean, not more than they owe.
-	yieldSteps = 16
+	yieldSteps = 4
 )
 
 // wakeEarly has the background clean while writers need not yet: once whenever the

@@ -121,3 +121,34 @@ func TestTheLockIsHeldForAFewRecords(t *testing.T) {
 		})
 	}
 }
+
+// TestTwoCleanersTakeTwoShards: whatever is wanted, and where all are being cleaned
+// one is taken all the same.
+func TestTwoCleanersTakeTwoShards(t *testing.T) {
+	for name, entries := range map[string]int{"moved on": 20_000, "evicted for frames": 44_000, "evicted for bytes": 80_000} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(16 << 20)
+			o.Shards, o.hooks.alone = 4, true
+			c := openMemory(t, o)
+			for i := range entries {
+				mustSet(t, c, testKey(i), testValue(i, 200))
+			}
+			seen := make(map[*shard]bool)
+			for range c.shards {
+				s := c.pressure().shard
+				s.cleaning.Store(true)
+				seen[s] = true
+			}
+			if len(seen) != len(c.shards) {
+				t.Errorf("%d cleaners took %d shards", len(c.shards), len(seen))
+			}
+			if c.pressure().shard == nil {
+				t.Error("the next one finds none")
+			}
+			p := c.pressure()
+			if p.shard.clean(&p); p.shard.cleaning.Load() {
+				t.Error("a shard is being cleaned by nobody")
+			}
+		})
+	}
+}

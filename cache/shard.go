@@ -46,6 +46,8 @@ type shard struct {
 	sets    gauge        // since Open
 	used    atomic.Int64 // frames behind this shard's segments
 
+	cleaning atomic.Bool // somebody cleans here: for who looks for a shard to clean
+
 	// Guarded by mu.
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
