@@ -1,11 +1,13 @@
 package cache
 
+import "github.com/embercache/ember/internal/hitratio"
+
 // itemAdaptive is what policy.go does, by item: S3-FIFO whose main is filled first,
 // whose small has the share that misses ask for, and whose main forgets as fast as
 // that share says.
 type itemAdaptive struct {
 	room, share int // share: of small, in keys
-	small, main fifo
+	small, main hitratio.Queue
 	tired       int
 	evicted     bool    // main is not filled unseen any more
 	in          []uint8 // by key: 0 none, 1 small, 2 main
@@ -20,14 +22,14 @@ func newItemAdaptive(keys, room int) *itemAdaptive {
 		uses: make([]uint8, keys), from: make([]uint8, keys), ghost: make([]int32, keys)}
 }
 
-func (p *itemAdaptive) access(key uint32) bool {
+func (p *itemAdaptive) Access(key uint32) bool {
 	if p.in[key] != 0 {
 		p.uses[key] = min(p.uses[key]+1, 3)
 		return true
 	}
 	p.uses[key] = 0
 	queue := p.queueOf(key)
-	for p.small.len()+p.main.len() >= p.room {
+	for p.small.Len()+p.main.Len() >= p.room {
 		p.evict()
 	}
 	p.put(queue, key)
@@ -48,7 +50,7 @@ func (p *itemAdaptive) queueOf(key uint32) uint8 {
 		return 2
 	case from == 2 && near:
 		p.shift(-1)
-	case !p.evicted && p.small.len() >= p.share && p.small.len()+p.main.len() < p.room:
+	case !p.evicted && p.small.Len() >= p.share && p.small.Len()+p.main.Len() < p.room:
 		return 2
 	}
 	return 1
@@ -62,17 +64,17 @@ func (p *itemAdaptive) shift(way int) {
 func (p *itemAdaptive) put(queue uint8, key uint32) {
 	p.in[key] = queue
 	if queue == 1 {
-		p.small.push(key)
+		p.small.Push(key)
 	} else {
-		p.main.push(key)
+		p.main.Push(key)
 	}
 }
 
 // evict looks at the head of one queue: it moves it on or evicts it.
 func (p *itemAdaptive) evict() {
 	p.evicted = true
-	if p.small.len() >= p.share || p.main.len() == 0 {
-		key := p.small.pop()
+	if p.small.Len() >= p.share || p.main.Len() == 0 {
+		key := p.small.Pop()
 		if p.uses[key] >= promoteAt {
 			p.uses[key] = 0
 			p.put(2, key)
@@ -81,7 +83,7 @@ func (p *itemAdaptive) evict() {
 		}
 		return
 	}
-	key := p.main.pop()
+	key := p.main.Pop()
 	if p.uses[key] == 0 {
 		p.leave(2, key)
 		return

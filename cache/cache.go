@@ -340,8 +340,9 @@ func (s *shard) sweepIndexLocked() {
 }
 
 // awaitViews waits for pinned frames, then gives the memory back. A dumper whose
-// disk hangs may still have some: it writes zeroes then, which no checksum proves. Addresses stay
-// reserved until nobody can reach the Cache, so that a late reader meets zeroes.
+// disk hangs may still have some: it writes zeroes then, which no checksum proves.
+// Addresses stay reserved until nobody can reach the Cache, so that a late reader
+// meets zeroes.
 func (c *Cache) awaitViews(ctx context.Context) error {
 	for frame := range c.frames.pins {
 		for c.frames.pins[frame].Load() != 0 && c.filePins.others(c.frames, uint32(frame)) != 0 {

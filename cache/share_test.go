@@ -3,6 +3,8 @@ package cache
 import (
 	"math/rand"
 	"testing"
+
+	"github.com/embercache/ember/internal/hitratio"
 )
 
 // shareOf is small's share of the bytes, in percent.
@@ -35,8 +37,8 @@ func sharePlayed(t *testing.T, next func(i int) uint32) (share float64, hits int
 // where what is new is what is used.
 func TestSmallHasWhatMissesAskFor(t *testing.T) {
 	rng := newRand(t)
-	fixed := zipf(rng, 0.8, 50_000, 200_000, 0)
-	share, _ := sharePlayed(t, func(i int) uint32 { return fixed.accesses[i] })
+	fixed := drawn(t, hitratio.Stream{Alpha: 0.8}, 50_000, 200_000)
+	share, _ := sharePlayed(t, func(i int) uint32 { return fixed.Accesses[i] })
 	if share > 3 {
 		t.Errorf("fixed favourites: small has %.1f %%, want about the least", share)
 	}

@@ -3,6 +3,8 @@ package cache
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/embercache/ember/internal/hitratio"
 )
 
 // How often a cache that is written to step by step writes, in accesses: as the
@@ -29,26 +31,26 @@ func playWriting(t testing.TB, c *Cache, accesses []uint32) (hits int) {
 func TestKilledPolicyIsWarm(t *testing.T) {
 	alone(t)
 	if *tracesFlag != "" {
-		tr := readTrace(t, filepath.Join(*tracesFlag, "cloudphysics-w106.u32.gz"))
+		tr := mustRead(t, filepath.Join(*tracesFlag, "cloudphysics-w106.u32.gz"))
 		for _, percent := range []int{1, 2, 5, 10, 20, 40} {
-			testWarm(t, tr, max(tr.keys*percent/100, minBytes/ratioEntry+1))
+			testWarm(t, tr, max(tr.Keys*percent/100, minBytes/ratioEntry+1))
 		}
 		return
 	}
 	for _, scan := range []int{0, 5000} {
-		testWarm(t, zipf(newRand(t), 0.8, 50_000, fewer(300_000), scan), 2*minBytes/ratioEntry)
+		testWarm(t, drawn(t, hitratio.Stream{Alpha: 0.8, Scan: scan}, 50_000, fewer(300_000)), 2*minBytes/ratioEntry)
 	}
 }
 
-func testWarm(t *testing.T, tr trace, room int) {
+func testWarm(t *testing.T, tr hitratio.Trace, room int) {
 	t.Helper()
 	o := stepOptions(int64(room * ratioEntry))
-	half, tenth := len(tr.accesses)/2/warmWeak*warmWeak, len(tr.accesses)/10
-	next := tr.accesses[half : half+tenth]
+	half, tenth := len(tr.Accesses)/2/warmWeak*warmWeak, len(tr.Accesses)/10
+	next := tr.Accesses[half : half+tenth]
 	hits := func(end func(c *Cache)) float64 {
 		dir := t.TempDir()
 		c := open(t, dir, o)
-		playWriting(t, c, tr.accesses[:half])
+		playWriting(t, c, tr.Accesses[:half])
 		st := c.Stats()
 		if end != nil {
 			end(c)
@@ -62,8 +64,8 @@ func testWarm(t *testing.T, tr trace, room int) {
 	}
 	want := hits(nil)
 	closed, killed := hits(func(c *Cache) { mustClose(t, c) }), hits(drop)
-	t.Logf("%s, room for %d: %.2f %% hits without a restart, %.2f after Close, %.2f after a kill", tr.name, room, want, closed, killed)
+	t.Logf("%s, room for %d: %.2f %% hits without a restart, %.2f after Close, %.2f after a kill", tr.Name, room, want, closed, killed)
 	if closed < want-1 || killed < want-1 {
-		t.Errorf("%s: %.2f %% hits after Close and %.2f after a kill, %.2f without either", tr.name, closed, killed, want)
+		t.Errorf("%s: %.2f %% hits after Close and %.2f after a kill, %.2f without either", tr.Name, closed, killed, want)
 	}
 }

@@ -187,8 +187,8 @@ const (
 	leastArena = 16 << 10
 )
 
-// makeRoom says how large the arena is to be: for all bytes of the link. What cannot fit the ring
-// is not collected.
+// makeRoom says how large the arena is to be: for all bytes of the link. What cannot
+// fit the ring is not collected.
 func (ch *chain) makeRoom(c *Cut) error {
 	var n, journals uint64
 	for i := range c.Shards {
@@ -227,9 +227,10 @@ func (ch *chain) takeArena(n int) []byte {
 	return make([]byte, 0, size)
 }
 
-// leaveRoom lets go of what was pinned, and gives a large arena back: after a time in which the disk was slow a
-// link can be as long as the ring, and on the heap that much would stay for
-// minutes. Builder and section refer to it until the next link, and nobody looks.
+// leaveRoom lets go of what was pinned, and gives a large arena back: after a time
+// in which the disk was slow a link can be as long as the ring, and on the heap that
+// much would stay for minutes. Builder and section refer to it until the next link,
+// and nobody looks.
 func (ch *chain) leaveRoom() {
 	if len(ch.pins) > 0 {
 		ch.src.Unpin(ch.pins)

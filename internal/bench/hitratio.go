@@ -3,24 +3,19 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
-)
+	"strings"
 
-// references are policies by item, of which each has room for as many entries.
-var references = map[string]func(tr trace, room int) player{
-	"item-ideal":  func(tr trace, room int) player { return newItemIdeal(tr.keys, room, tr.accesses) },
-	"item-lru":    func(tr trace, room int) player { return newItemLRU(tr.keys, room) },
-	"item-fifo":   func(tr trace, room int) player { return newItemFIFO(tr.keys, room) },
-	"item-sieve":  func(tr trace, room int) player { return newItemSIEVE(tr.keys, room) },
-	"item-s3fifo": func(tr trace, room int) player { return newItemS3FIFO(tr.keys, room) },
-	"item-arc":    func(tr trace, room int) player { return newItemARC(tr.keys, room) },
-}
+	"github.com/embercache/ember/internal/hitratio"
+)
 
 var (
 	ratioPeers   = []string{"fastcache", "freecache", "bigcache", "ristretto", "otter", "theine"}
 	ratioPlayers = slices.Concat([]string{"ember"}, ratioPeers,
 		[]string{"item-ideal", "item-lru", "item-fifo", "item-sieve", "item-s3fifo", "item-arc"})
+	ratioStreams    = []hitratio.Stream{{Alpha: 0.8}, {Alpha: 0.99}, {Alpha: 1.1}, {Alpha: 0.99, Scan: 20_000}}
 	ratioSizes      = []int{1, 2, 5, 10, 20, 40} // percent of the keys
 	ratioSizesQuick = []int{25, 40}
 )
@@ -45,8 +40,8 @@ func sizesFor(o *options) []int {
 	return ratioSizes
 }
 
-// hitratio has a variant for each trace, and one that sums up.
-func hitratio(o *options) row {
+// ratioRow has a variant for each trace, and one that sums up.
+func ratioRow(o *options) row {
 	r := row{
 		name:  "hitratio",
 		title: "hits of 100 lookups, cache-aside, by size of the cache",
@@ -72,10 +67,15 @@ func hitratio(o *options) row {
 	return r
 }
 
+// drawn is always the same.
+func drawn(s hitratio.Stream, keys, n int) hitratio.Trace {
+	return s.Draw(rand.New(rand.NewPCG(uint64(keys), math.Float64bits(s.Alpha))), keys, n)
+}
+
 // A traceSource is a trace that is not in memory yet.
 type traceSource struct {
 	name string
-	load func() (trace, error)
+	load func() (hitratio.Trace, error)
 }
 
 func ratioTraces(o *options) (list []traceSource) {
@@ -83,18 +83,18 @@ func ratioTraces(o *options) (list []traceSource) {
 	if o.Quick {
 		keys, n = streamKeysQuick, streamLengthQuick
 	}
-	for _, s := range streams {
-		list = append(list, traceSource{s.name(), func() (trace, error) { return s.draw(keys, n), nil }})
+	for _, s := range ratioStreams {
+		list = append(list, traceSource{s.Name(), func() (hitratio.Trace, error) { return drawn(s, keys, n), nil }})
 	}
 	if o.Traces == "" {
 		return list
 	}
-	paths, err := tracePaths(o.Traces)
+	paths, err := hitratio.Paths(o.Traces)
 	if err != nil {
-		return append(list, traceSource{o.Traces, func() (trace, error) { return trace{}, err }})
+		return append(list, traceSource{o.Traces, func() (hitratio.Trace, error) { return hitratio.Trace{}, err }})
 	}
 	for _, path := range paths {
-		list = append(list, traceSource{traceName(path), func() (trace, error) { return readTrace(path) }})
+		list = append(list, traceSource{hitratio.Name(path), func() (hitratio.Trace, error) { return hitratio.Read(path) }})
 	}
 	return list
 }
@@ -120,11 +120,11 @@ func playTrace(j *job, src traceSource) (figures, error) {
 }
 
 // playAt plays a trace with room for that part of its keys and returns hits of 100.
-func playAt(j *job, tr trace, percent int) (float64, error) {
-	room := max(1, tr.keys*percent/100)
-	tenants := tr.tenantsFor(room)
-	tr, room = tr.tenants(tenants), tenants*room
-	if make := references[j.Contestant]; make != nil {
+func playAt(j *job, tr hitratio.Trace, percent int) (float64, error) {
+	room := max(1, tr.Keys*percent/100)
+	tenants := tr.TenantsFor(room, ratioEntry)
+	tr, room = tr.Tenants(tenants), tenants*room
+	if make := hitratio.Policies[strings.TrimPrefix(j.Contestant, "item-")]; make != nil {
 		return hitsOf(make(tr, room), tr), nil
 	}
 	c, err := newRatioCache(j.Contestant, room, filepath.Join(j.Dir, fmt.Sprint(percent)))
@@ -141,14 +141,8 @@ func playAt(j *job, tr trace, percent int) (float64, error) {
 	return ratio, nil
 }
 
-func hitsOf(p player, tr trace) float64 {
-	hits := 0
-	for _, key := range tr.accesses {
-		if p.access(key) {
-			hits++
-		}
-	}
-	return 100 * float64(hits) / float64(max(1, len(tr.accesses)))
+func hitsOf(p hitratio.Policy, tr hitratio.Trace) float64 {
+	return 100 * float64(hitratio.Hits(p, tr.Accesses)) / float64(max(1, len(tr.Accesses)))
 }
 
 // ratioSums adds what follows from the traces together: how far everybody stands

@@ -134,3 +134,24 @@ func TestAClaimFindsWhatIsOlder(t *testing.T) {
 		}
 	}
 }
+
+// TestOutdatedIsAnError: what was not set last does not count as there.
+func TestOutdatedIsAnError(t *testing.T) {
+	const entries = 1 << 14 // of which two are stored
+	s := shape{value: 64, entries: entries}
+	p, err := newEmberMemory(sizing{s, ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := storeRange(p, s, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	e := p.(*ember)
+	if lost, err := e.compare(s, []uint32{0, 0, 0}); lost != 1 || err != nil {
+		t.Errorf("%d lost, %v, want 1 and no error", lost, err)
+	}
+	if _, err := e.compare(s, []uint32{0, 1, 0}); err == nil {
+		t.Error("an outdated value is no error")
+	}
+}

@@ -40,7 +40,7 @@ type ratioCache struct {
 	wrong      int // hits with another key's value
 }
 
-func (c *ratioCache) access(key uint32) bool {
+func (c *ratioCache) Access(key uint32) bool {
 	binary.LittleEndian.PutUint64(c.key, uint64(key))
 	value, ok := c.get(c.key)
 	if ok {
@@ -73,17 +73,28 @@ func newRatioCache(who string, room int, dir string) (*ratioCache, error) {
 	return c, nil
 }
 
-// ratioEmber has persistence on.
+// ratioEmber has persistence on. A trace's hours pass in seconds here, so that time
+// says nothing of when to dump: a generation is written, and awaited, whenever as
+// much was stored as there is room for.
 func ratioEmber(room int, dir string) (*ratioCache, error) {
-	c, err := cache.Open(context.Background(), dir, &cache.Options{MaxBytes: int64(room) * ratioEntry, Logger: warnings})
+	o := cache.Options{MaxBytes: int64(room) * ratioEntry, Logger: warnings}
+	o.Durability.Interval, o.Durability.Weak = -1, -1
+	c, err := cache.Open(context.Background(), dir, &o)
 	if err != nil {
 		return nil, err
 	}
 	buf := make([]byte, 0, ratioValue)
 	var failed error
+	sets := 0
 	return &ratioCache{
-		get:   func(key []byte) ([]byte, bool) { return c.AppendGet(buf, key) },
-		set:   func(key, value []byte) { failed = errors.Join(failed, c.Set(key, value)) },
+		get: func(key []byte) ([]byte, bool) { return c.AppendGet(buf, key) },
+		set: func(key, value []byte) {
+			failed = errors.Join(failed, c.Set(key, value))
+			if sets++; sets%room == 0 {
+				_, err := c.Flush(context.Background())
+				failed = errors.Join(failed, err)
+			}
+		},
 		close: func() error { return errors.Join(failed, c.Close()) },
 	}, nil
 }

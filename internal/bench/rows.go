@@ -16,7 +16,7 @@ func rows(o *options) []row {
 		writtenRow(o),
 		memoryRow(o),
 		collectorRow(o),
-		hitratio(o),
+		ratioRow(o),
 		tuningRow(),
 	}
 }
