@@ -29,6 +29,7 @@ type lazyShard struct {
 	segments []loader.Segment         // those that Open found; not all need be restored
 	sources  []source                 // of each
 	partial  bool                     // some of what was written was not restored
+	dangling []uint32                 // slots for which journals had words that dangle; until they are applied
 
 	// Guarded by the shard's mu.
 	marks   []uint64 // a bit a slot of the image's buckets
@@ -231,21 +232,34 @@ func (s *shard) fillBlockLocked(l *lazyShard, block uint32, b []byte) {
 	first, last := l.slots(block)
 	for slot := first; slot < last; slot++ {
 		w := word(binary.LittleEndian.Uint64(b[(slot-first)*8:]))
-		if w != 0 && !l.marked(slot) && s.standsLocked(l, w) {
+		if w == 0 || l.marked(slot) {
+			continue
+		}
+		switch stands, dangles := s.standsLocked(l, w); {
+		case stands:
 			s.index.store(slot, w)
 			l.missing--
+		case dangles:
+			s.putLocked(slot, 0)
 		}
 	}
 }
 
-// standsLocked is the test that every word from a file has to pass. // I10
-func (s *shard) standsLocked(l *lazyShard, w word) bool {
+// standsLocked is the test that every word from a file has to pass. One that dangles
+// lies within its queue, but its segment is unknown: it ended before its bytes were
+// written. Files have such a word until head has passed it, so who drops it has the
+// journal say so; of others that do not stand heads and tails tell. // I10
+func (s *shard) standsLocked(l *lazyShard, w word) (stands, dangles bool) {
 	q := w.queue()
 	if q >= fileQueues || w.tag() == 0 || !w.within(l.opened[q].head, l.opened[q].tail) {
-		return false
+		return false, false
 	}
 	pos := l.opened[q].head + uint64((w.pos()-uint32(l.opened[q].head))&posMask)
-	return pos >= s.queues[q].head && s.segmentAt(q, pos).number.Load() != 0
+	if pos < s.queues[q].head {
+		return false, false
+	}
+	stands = s.segmentAt(q, pos).number.Load() != 0
+	return stands, !stands
 }
 
 // settleLocked corrects the gauges once every word of the opened cut was met.

@@ -88,6 +88,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.index.version.Store(uint64(from.State.Buckets))
 	s.lazy.Store(l)
 	found := s.applyJournals(l, from.Journals)
+	s.emptyDanglingLocked(l)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found
@@ -177,7 +178,8 @@ func (s *shard) restoreQueues(l *lazyShard, from *loader.Shard) {
 }
 
 // restoreSegment puts recovered segment i into a frame, and copies the bytes that
-// are not home. ok is false if its ring or table has no room for it.
+// are not home. ok is false if its ring or table has no room for it, or a link named
+// it without a byte.
 func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Result) (dirty uint64, ok bool) {
 	f := &l.segments[i]
 	fill := f.Fill
@@ -188,6 +190,9 @@ func (s *shard) restoreSegment(l *lazyShard, i int, frame uint32, res *loader.Re
 		}
 	}
 	if f.Queue < fileQueues && f.Seq < s.seqOf(s.queues[f.Queue].head) {
+		return 0, false
+	}
+	if f.Queue == pagefile.QueueLarge && f.Place == pagefile.NoPlace && len(f.Pieces) == 0 {
 		return 0, false
 	}
 	dirty = copyPieces(s.frames.bytes(frame), f.Pieces, int(fill)*unitSize)
@@ -297,8 +302,14 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 		if slot >= limit {
 			continue
 		}
-		if w != 0 && !s.standsLocked(l, w) {
-			w = 0
+		if w != 0 {
+			stands, dangles := s.standsLocked(l, w)
+			if dangles {
+				l.dangling = append(l.dangling, slot)
+			}
+			if !stands {
+				w = 0
+			}
 		}
 		at := s.index.slot(slot) // nobody else has the index yet, and an atomic store would wait for all before it
 		grown += taken(w) - taken(word(*at))
@@ -308,6 +319,17 @@ func (s *shard) applyEntries(l *lazyShard, entries []byte) (grown int64) {
 		}
 	}
 	return grown
+}
+
+// emptyDanglingLocked has the journal say which slots are empty because their words
+// dangled. // I10
+func (s *shard) emptyDanglingLocked(l *lazyShard) {
+	for _, slot := range l.dangling {
+		if s.index.load(slot) == 0 {
+			s.putLocked(slot, 0)
+		}
+	}
+	l.dangling = nil
 }
 
 // taken is 1 for a word, 0 for an empty slot, without a branch that nobody could

@@ -246,8 +246,8 @@ func (ch *chain) leaveRoom() {
 }
 
 // collectQueue adds what was appended to a queue since the cut before. What was
-// evicted meanwhile is left out, and head moves past it, so that no word of this
-// cut points to bytes that no link carries.
+// evicted meanwhile is left out, and head moves past it. Words that lead to a segment
+// behind one that is held dangle, and are dropped by who opens the link. // I10
 func (ch *chain) collectQueue(shard int, q uint8, state *pagefile.ShardState) {
 	from, to := ch.cuts[shard].Tails[q], state.Tails[q]
 	if from >= to {
@@ -272,12 +272,14 @@ func (ch *chain) collectQueue(shard int, q uint8, state *pagefile.ShardState) {
 	}
 }
 
+// collectLarge adds the segments of large values. One that has ended meanwhile is
+// named all the same, without its bytes: so who opens the link knows to look for the
+// entry that lists it.
 func (ch *chain) collectLarge(shard int, born []Large) {
 	for _, l := range born {
 		seg := largeSegment(l)
-		if ch.piece(shard, seg, 0, uint64(l.Fill)) {
-			ch.section.Segments = append(ch.section.Segments, seg)
-		}
+		ch.section.Segments = append(ch.section.Segments, seg)
+		ch.piece(shard, seg, 0, uint64(l.Fill))
 	}
 }
 
@@ -348,8 +350,9 @@ func look(src Source, units uint64, shard int, q uint8, seq, tail uint64) (seg p
 }
 
 // livingHead moves a cut's head past the segments that were evicted since. A
-// queue is evicted from its head on, so they are the first ones; one that is
-// gone further back is damage, and does not take those before it along.
+// queue is evicted from its head on, so they are the first ones. One that is gone
+// further back is damage, or there was no room to hold it, and does not take those
+// before it along.
 func livingHead(src Source, units uint64, shard int, q uint8, head, tail uint64) uint64 {
 	for head < tail {
 		if _, _, ok := src.Segment(shard, q, head/units); ok {
