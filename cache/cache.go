@@ -25,7 +25,8 @@ type Cache struct {
 	reserve     int   // free frames that only the cleaner takes
 	most        int64 // live bytes above which entries are evicted
 	full        int64 // a shard's part of them, nearly
-	quiet       int64 // free frames from which on there is nothing to clean
+	quiet       int64 // free frames from which on writers need not clean
+	early       int64 // free frames under which the background does
 	frames      *frames
 	indexArena  *arena
 	tables      *arena  // rings of segments, and the table of large ones
@@ -62,6 +63,7 @@ type Cache struct {
 	persist *persistence // nil for OpenMemory
 	stop    chan struct{}
 	wake    chan struct{}  // of relieve
+	woken   atomic.Int64   // free frames when it was woken early
 	running sync.WaitGroup // background goroutines
 }
 
@@ -99,6 +101,7 @@ func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error)
 	c.most = o.MaxBytes - o.MaxBytes/256
 	c.full = c.most / int64(g.shards) * 63 / 64
 	c.quiet = int64(max(count/8, c.reserve+ringSpare, count-int(c.most/int64(g.segmentSize))))
+	c.early = c.quiet + int64(max(count/earlyShare, 1))
 	c.held.limit = count / 8
 	c.filePins.limit = count / 16
 	if err := c.reserveMemory(count, g); err != nil {

@@ -10,15 +10,20 @@ import "math/bits"
 // frame is free. Where records fill their segments badly, over half may be too
 // much to keep: then it is the half that the cache promises.
 //
-// It is the writers who clean, a bounded piece at a time: whoever stored a KiB
-// walks cleanShare KiB at most of the shard that has the most to give. While under
-// 5/8 is live a lap over the log frees over a quarter of it, so eight bytes walked
-// for each stored, from an eighth of the frames free, suffice. What a full cache
-// of entries in use would have to walk beyond that is left to the background.
+// Where a processor is free the background does it, see relieve.go. Where it falls
+// behind the writers do, a bounded piece at a time: whoever stored a KiB walks
+// cleanShare KiB at most of the shard that has the most to give. While under 5/8 is
+// live a lap over the log frees over a quarter of it, so eight bytes walked for each
+// stored, from an eighth of the frames free, suffice. What a full cache of entries
+// in use would have to walk beyond that is left to the background.
+//
+// A step has the shard's lock for a moment only, several times: who waits for it
+// waits for holdRecords. What the next ones need is asked for before it lets go.
 const (
-	cleanShare   = 8
-	cleanBytes   = 8 << 10 // a step, at most; plus the record that crosses it
-	cleanRecords = 128     // a step, at most
+	cleanShare  = 8
+	cleanBytes  = 8 << 10 // a step, at most; plus the record that crosses it
+	cleanHolds  = 8       // a step, at most
+	holdRecords = 16      // that are looked up while the lock is held
 )
 
 // pressure says what cleaning has to reach, and how.
@@ -32,10 +37,25 @@ type pressure struct {
 	queue  uint8  // of a full ring
 	target int64  // free frames wanted
 	shard  *shard // the one to clean
+	ended  bool   // the last step came to a segment's end
 }
 
+// pressure looks at every shard, once: other processors change what it reads. Who
+// comes to clean while another does takes another shard than he.
 func (c *Cache) pressure() (p pressure) {
-	live := c.live()
+	var live int64
+	var byLive, byDead, byUsed gains
+	for _, s := range c.shards {
+		n, used := s.live.Load(), s.used.Load()*int64(s.segmentSize)
+		dead := used - n
+		live += n
+		if s.cleaning.Load() {
+			used, n, dead = used-lastOfAll, n-lastOfAll, dead-lastOfAll
+		}
+		byLive.add(s, n)
+		byDead.add(s, dead)
+		byUsed.add(s, used)
+	}
 	p.half = live < c.opts.MaxBytes/2
 	p.keep = live < c.opts.MaxBytes*5/8
 	p.target = int64(c.reserve + ringSpare)
@@ -44,44 +64,60 @@ func (c *Cache) pressure() (p pressure) {
 	}
 	p.need = max(live-c.most, 0)
 	p.due = p.need > 0 || c.frames.free.Load() < p.target
-	most := int64(-1)
-	for _, s := range c.shards {
-		if gain := s.gain(&p); gain > most {
-			most, p.shard = gain, s
-		}
+	switch {
+	case p.need > 0:
+		p.shard = byLive.shard
+	case p.keep:
+		p.shard = byDead.shard
+	default:
+		p.shard = byUsed.shard
 	}
 	return p
 }
 
-// gain is what cleaning a shard could give.
-func (s *shard) gain(p *pressure) int64 {
-	switch used := s.used.Load() * int64(s.segmentSize); {
-	case p.need > 0:
-		return s.live.Load()
-	case p.keep:
-		return used - s.live.Load()
-	default:
-		return used
+// lastOfAll is more than a shard can give: one that is being cleaned comes last, for
+// two would wait for each other.
+const lastOfAll = 1 << 50
+
+// gains are the shard that gives most of something, and how much of it.
+type gains struct {
+	shard *shard
+	most  int64
+}
+
+func (g *gains) add(s *shard, n int64) {
+	if g.shard == nil || n > g.most {
+		g.shard, g.most = s, n
 	}
+}
+
+// after is what p has become by a step. While all that is live is moved on nothing
+// but free frames is wanted, and who has the most to give seldom changes.
+func (c *Cache) after(p pressure) pressure {
+	if !p.keep || p.ended {
+		return c.pressure()
+	}
+	p.due = c.frames.free.Load() < p.target
+	return p
 }
 
 // help does the cleaning that n stored bytes owe: of the shard whose ring is nearly
 // full, if one is, else of the one that has most to give. Live bytes that are beyond
 // MaxBytes after that go whether they are in use or not, as many as were stored.
 func (c *Cache) help(n int, tight *shard, q uint8) {
-	if tight == nil && c.frames.free.Load() >= c.quiet {
+	if free := c.frames.free.Load(); tight == nil && free >= c.quiet {
+		c.wakeEarly(free)
 		return
 	}
-	for owed := n * cleanShare; owed > 0; {
-		p := c.pressure()
+	p := c.pressure()
+	for owed := n * cleanShare; owed > 0; p = c.after(p) {
 		if tight != nil {
 			p.fill(tight, q)
 		} else if !p.due {
 			return
 		}
-		owed -= max(p.shard.clean(p), cleanBytes)
+		owed -= max(p.shard.clean(&p), cleanBytes)
 	}
-	p := c.pressure()
 	if !p.due {
 		return
 	}
@@ -91,41 +127,13 @@ func (c *Cache) help(n int, tight *shard, q uint8) {
 			return
 		}
 		p.force = true
-		n -= max(p.shard.clean(p), cleanBytes)
+		n -= max(p.shard.clean(&p), cleanBytes)
 	}
 }
 
 // fill has a shard cleaned for room in the ring of q.
 func (p *pressure) fill(s *shard, q uint8) {
 	p.shard, p.ring, p.queue, p.need = s, true, q, 0
-}
-
-// wakeCleaner has the background go on.
-func (c *Cache) wakeCleaner() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
-// relieve cleans in the background what writers left, a lap at most at a time.
-func (c *Cache) relieve() {
-	defer c.running.Done()
-	for {
-		select {
-		case <-c.stop:
-			return
-		case <-c.wake:
-		}
-		for range c.steps() {
-			p := c.pressure()
-			if !p.due || c.closed.Load() {
-				break
-			}
-			p.shard.clean(p)
-		}
-		c.tellLeavers()
-	}
 }
 
 // steps is how many steps of the cleaner a lap over everything takes.
@@ -155,7 +163,7 @@ func (c *Cache) makeRoom(s *shard, q uint8, tries int) {
 	if s != nil && c.frames.free.Load() > int64(c.reserve) {
 		p.fill(s, q) // frames there are: it is the ring
 	}
-	p.shard.clean(p)
+	p.shard.clean(&p)
 }
 
 // takeFrame takes a frame for a large value's segment, cleaning until there is
@@ -172,17 +180,20 @@ func (c *Cache) takeFrame() (frame uint32, ok bool) {
 }
 
 // clean takes one step in s, and returns how many bytes it walked. What it needs
-// from files is loaded before the lock.
-func (s *shard) clean(p pressure) (walked int) {
+// from files is loaded before the lock. p.need becomes what is left of it.
+func (s *shard) clean(p *pressure) (walked int) {
+	p.ended = false
+	s.cleaning.Store(true)
+	defer s.cleaning.Store(false)
 	s.loadIndex()
-	for {
+	for range cleanHolds {
 		s.lock()
-		q, n, o := s.cleanLocked(&p)
-		walked += n
+		q, n, o := s.cleanLocked(p, cleanBytes-walked)
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
 		grow := s.outgrownLocked()
 		s.unlock()
+		walked += n
 		switch {
 		case o == absent && s.loadSegment(q, pos, number):
 			continue
@@ -191,34 +202,41 @@ func (s *shard) clean(p pressure) (walked int) {
 		case grow:
 			s.growGhosts()
 		}
-		return walked
+		if o != hit || p.ended || walked >= cleanBytes {
+			break
+		}
 	}
+	return walked
 }
 
-// cleanLocked walks up to cleanBytes or cleanRecords. It answers absent if the
+// cleanLocked walks up to holdRecords, or most bytes. It answers absent if the
 // queue's oldest segment must be loaded first, broken if its records cannot be
-// walked, changed if there is no room to move one to.
-func (s *shard) cleanLocked(p *pressure) (q uint8, walked int, o outcome) {
-	goal := s.live.Load()
-	if p.need > 0 { // as it is now: others clean as well
-		goal -= min(p.need, s.cache.live()-s.cache.most)
+// walked, changed if there is no room to move one to, miss if there is nothing left
+// to do.
+func (s *shard) cleanLocked(p *pressure, most int) (q uint8, walked int, o outcome) {
+	evict := p.need > 0
+	if evict { // as it is now: others clean as well
+		p.need = min(p.need, s.cache.live()-s.cache.most)
 	}
-	ahead := uint8(queues)
-	for n := 0; n < cleanRecords && walked < cleanBytes; n++ {
+	for n := 0; n < holdRecords && walked < most; n++ {
 		var ok bool
-		if q, ok = s.nextLocked(p); !ok || p.need > 0 && s.live.Load() <= goal {
+		if q, ok = s.nextLocked(p); !ok || evict && p.need <= 0 {
 			return q, walked, miss
 		}
-		if q != ahead {
-			ahead = q
+		if !s.askedLocked(q) {
 			s.fetchAheadLocked(q)
 		}
+		live := s.live.Load()
 		units, ended, o := s.passHeadLocked(q, p)
 		walked += units * unitSize
-		if o != hit || ended && p.need == 0 {
+		if evict {
+			p.need -= live - s.live.Load()
+		}
+		if p.ended = ended && !evict; o != hit || p.ended {
 			return q, walked, o
 		}
 	}
+	s.fetchAheadLocked(q)
 	return q, walked, hit
 }
 

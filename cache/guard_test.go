@@ -23,7 +23,7 @@ func moveOn(t testing.TB, c *Cache, key []byte) {
 	t.Helper()
 	before := wordOf(t, c, key)
 	for range 1000 {
-		if c.shardOf(c.hash.sum(key)).clean(pressure{keep: true}); wordOf(t, c, key) != before {
+		if c.shardOf(c.hash.sum(key)).clean(&pressure{keep: true}); wordOf(t, c, key) != before {
 			return
 		}
 	}

@@ -67,5 +67,4 @@ func tagOf(hash uint64) uint32 {
 	return t
 }
 
-func homeOf(hash uint64) uint32  { return uint32(hash>>tagBits) & (1<<26 - 1) }
 func shardOf(hash uint64) uint32 { return uint32(hash >> 56) }

@@ -20,6 +20,7 @@ type heldSegments struct {
 	// newest is the highest number that a segment of a held cut can have, 0 if none
 	// is held: what was opened later need not stay.
 	newest atomic.Uint64
+	count  atomic.Int64 // segments, for who only wants to know
 
 	mu       sync.Mutex
 	cuts     map[uint64]uint64 // held ones: epoch to newest
@@ -74,8 +75,12 @@ func (h *heldSegments) keep(key heldKey, s heldSegment) bool {
 		return false
 	}
 	h.segments[key] = s
+	h.count.Store(int64(len(h.segments)))
 	return true
 }
+
+// pressed reports whether half of what may be held is: who writes has to hurry.
+func (h *heldSegments) pressed() bool { return int(h.count.Load()) >= (h.limit+1)/2 }
 
 // release lets go of a cut, and gives back the frames that no other needs.
 func (h *heldSegments) release(epoch uint64, f *frames) {
@@ -96,6 +101,7 @@ func (h *heldSegments) ended(epoch uint64) (list []uint32) {
 			list = append(list, s.frame)
 		}
 	}
+	h.count.Store(int64(len(h.segments)))
 	return list
 }
 

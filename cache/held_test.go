@@ -131,11 +131,17 @@ func TestHoldingIsBounded(t *testing.T) {
 	if got := len(c.held.segments); got > c.frames.count/8 || got == 0 {
 		t.Errorf("%d of %d frames are held", got, c.frames.count)
 	}
+	if !c.held.pressed() {
+		t.Error("who writes is not told to hurry")
+	}
 	for _, cut := range cuts {
 		k.Release(cut)
 	}
 	if got := len(c.held.segments); got != 0 {
 		t.Errorf("%d frames are held by nobody", got)
+	}
+	if c.held.pressed() {
+		t.Error("who writes is told to hurry though nothing is held")
 	}
 	checkInvariants(t, c)
 	drop(c)

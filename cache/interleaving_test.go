@@ -61,7 +61,7 @@ func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
 		mustSet(t, c, testKey(1000+i), testValue(i, 300))
 	}
 	for range 400 {
-		s.clean(pressure{force: true})
+		s.clean(&pressure{force: true})
 	}
 	if got := s.segmentAt(smallQueue, before.head).number.Load(); got != number {
 		t.Errorf("the segment under words that are not swept yet has number %d, want %d", got, number)

@@ -63,31 +63,39 @@ func (s *shard) passDeadLocked(q uint8, seg *segment, end int) (units int) {
 	return units
 }
 
-// aheadMost bounds how many records the cleaner asks for at a time.
-const aheadMost = 32
+// askedLocked reports whether the record at q's head was asked for.
+func (s *shard) askedLocked(q uint8) bool {
+	return s.asked.queue == q && s.queues[q].head < s.asked.pos
+}
 
-// fetchAheadLocked asks for the records of q that a step is about to look up, and
-// then for where the index has them: each would cost the cleaner a wait otherwise.
+// fetchAheadLocked asks for where the index has the records of q that the cleaner is
+// about to look up, holdRecords of them, and for the records after those: each would
+// cost it a wait otherwise, with the lock in its hand. So in the course of a segment
+// it asks for a record first, and for its bucket when the record has come.
 func (s *shard) fetchAheadLocked(q uint8) {
 	head := s.queues[q].head
 	seg := s.segmentAt(q, head)
 	if !seg.marked {
 		return
 	}
-	var at [aheadMost]uint32
+	if !s.askedLocked(q) {
+		s.asked = location{q, head}
+	}
+	var at [2 * holdRecords]uint32
 	n, lines := 0, int(s.lines.Load())
 	u, end := head&s.unitMask, uint64(s.endLocked(q, head)/unitSize)
-	end = min(end, u+cleanBytes/unitSize)
-	b := s.frames.bytes(seg.frame.Load())
-	for ; n < aheadMost; n++ {
+	b, first := s.frames.bytes(seg.frame.Load()), head-head&s.unitMask
+	for ; n < len(at); n++ {
 		if u = s.frames.nextMark(seg, u, end); u >= end {
 			break
 		}
 		at[n] = uint32(u) * unitSize
-		fetchLines(unsafe.Pointer(&b[at[n]]), lines)
-		u++
+		if u++; first+u > s.asked.pos {
+			fetchLines(unsafe.Pointer(&b[at[n]]), lines)
+			s.asked.pos = first + u
+		}
 	}
-	for _, off := range at[:n] {
+	for _, off := range at[:min(n, holdRecords)] {
 		rec := b[off:]
 		if k := readHeader(rec).keyLen(); headerSize+k <= min(len(rec), pageSize) {
 			s.index.fetch(s.cache.hash.sum(rec[headerSize : headerSize+k]))

@@ -140,7 +140,7 @@ func cleanAll(c *Cache, keep bool) {
 		return s.queues[smallQueue].head >= small && s.queues[mainQueue].head >= main
 	}
 	for !done() {
-		s.clean(pressure{keep: keep, force: !keep})
+		s.clean(&pressure{keep: keep, force: !keep})
 	}
 }
 

@@ -241,6 +241,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
 		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, MaxAge: o.Recovery.MaxAge, Wall: o.Clock,
+		Pressed: c.held.pressed,
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}

@@ -195,7 +195,7 @@ func TestReplacedRecordsAreSettledBeforeTheirSegmentEnds(t *testing.T) {
 	for name, end := range map[string]func(c *Cache){
 		"by the cleaner": func(c *Cache) {
 			for range c.steps() {
-				c.shards[0].clean(pressure{keep: true, half: true, due: true})
+				c.shards[0].clean(&pressure{keep: true, half: true, due: true})
 			}
 		},
 		"by Clear": func(c *Cache) { _ = c.Clear() },

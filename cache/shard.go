@@ -46,6 +46,8 @@ type shard struct {
 	sets    gauge        // since Open
 	used    atomic.Int64 // frames behind this shard's segments
 
+	cleaning atomic.Bool // somebody cleans here: for who looks for a shard to clean
+
 	// Guarded by mu.
 	epoch       uint64 // of the last cut
 	queues      [queues]queue
@@ -57,8 +59,9 @@ type shard struct {
 	newest      location  // of what was stored last
 	replaced    replacedRecords
 	walked      walked
-	indebted    bool  // see indebtedLocked
-	fileEntries int64 // of entries, those that files may hold
+	asked       location // up to where the cleaner has asked for records; see marks.go
+	indebted    bool     // see indebtedLocked
+	fileEntries int64    // of entries, those that files may hold
 	fileLive    int64
 	born        []dump.Large // large segments published since the last cut
 	died        []uint64     // large segments retired since the last cut

@@ -46,6 +46,10 @@ type Config struct {
 	// one is there nobody would open that: until then Flush returns an error.
 	Obsolete []string
 
+	// Pressed says that the cache has little room left to hold what ends before it is
+	// written. May be nil: it never is.
+	Pressed func() bool
+
 	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 
@@ -77,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ScrubPause == 0 {
 		c.ScrubPause = defaultScrubPause
+	}
+	if c.Pressed == nil {
+		c.Pressed = func() bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

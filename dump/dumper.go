@@ -118,7 +118,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 	if d.files.sizes == nil {
 		d.files.sizes = make(Sizes)
 	}
-	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit}
+	d.limit = &limiter{rate: cfg.BytesPerSec, quit: d.quit, pressed: d.cfg.Pressed}
 	d.home = newHome(&d.cfg, src, d.limit, d.stopped)
 	if named := start.Named; named != nil {
 		d.home.named = func() (map[uint32]bool, error) { return d.namedPlaces(named) }

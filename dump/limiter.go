@@ -14,6 +14,8 @@ type limiter struct {
 	rate int64 // bytes per second; 0: no limit
 	next time.Time
 	quit <-chan struct{} // ends the waiting: the last generation is in a hurry
+	// pressed ends rests, not the waiting for the rate; see Config.
+	pressed func() bool
 
 	rester
 	rested atomic.Int64 // all rests, in ns, with the one that the rate makes last

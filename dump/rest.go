@@ -12,7 +12,8 @@ import (
 // timer often makes a millisecond of it. How long it rests in a step has no hard
 // bound, but once it has rested for what the step may lose its stretches grow with
 // each rest, so that a step of n times the work rests about the root of n times as
-// long, and no generation is held up for long, however much is stored.
+// long, and no generation is held up for long, however much is stored. There is no
+// rest at all while the cache is pressed: what it cannot hold is left out.
 const (
 	stretch    = 100 * time.Microsecond // of work
 	longStep   = 5 * time.Millisecond   // of rest, by which stretches grow by another
@@ -39,7 +40,7 @@ func (r *rester) stretch() time.Duration {
 }
 
 // rest is called after every bounded piece of work, and rests now and then: not for
-// the last generation, which is in a hurry.
+// one that is in a hurry.
 func (l *limiter) rest() {
 	l.asked++
 	worked := time.Since(l.resumed)
@@ -58,7 +59,7 @@ func (l *limiter) hurried() bool {
 	case <-l.quit:
 		return true
 	default:
-		return false
+		return l.pressed()
 	}
 }
 

@@ -89,7 +89,8 @@ func TestRestsStayBounded(t *testing.T) {
 
 func TestWhoWritesRests(t *testing.T) {
 	quit := make(chan struct{})
-	l := limiter{quit: quit}
+	pressed := false
+	l := limiter{quit: quit, pressed: func() bool { return pressed }}
 	l.begin(easeOthers)
 	l.resumed = time.Now().Add(time.Hour)
 	l.rest()
@@ -101,6 +102,13 @@ func TestWhoWritesRests(t *testing.T) {
 	if l.spent < stretch || l.total() != l.spent {
 		t.Errorf("after an hour of work it rested %v, and says %v", l.spent, l.total())
 	}
+	pressed = true
+	l.begin(easeOthers)
+	l.resumed = time.Now().Add(-time.Hour)
+	if l.rest(); l.spent != 0 {
+		t.Errorf("it rested %v while the cache was pressed", l.spent)
+	}
+	pressed = false
 	close(quit)
 	l.begin(easeOthers)
 	l.resumed = time.Now().Add(-time.Hour)
