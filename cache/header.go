@@ -121,11 +121,23 @@ func (h header) bodyLen(segmentSize int) int {
 
 // units is the record's length in the queue, in units.
 func (h header) units(segmentSize int) int {
-	return (headerSize + h.bodyLen(segmentSize) + unitSize - 1) / unitSize
+	if h.large() {
+		return (headerSize + h.bodyLen(segmentSize) + unitSize - 1) / unitSize
+	}
+	return h.smallUnits()
+}
+
+// smallUnits is units of a record that is not large, without a call: it is asked for
+// several times a Set.
+func (h header) smallUnits() int {
+	return (headerSize + h.keyLen() + h.valueLen() + unitSize - 1) / unitSize
 }
 
 // size is what the entry occupies, in bytes: its record and its own segments.
 func (h header) size(segmentSize int) int {
-	own, _ := h.layout(segmentSize)
-	return h.units(segmentSize)*unitSize + own*segmentSize
+	if h.large() {
+		own, _ := h.layout(segmentSize)
+		return h.units(segmentSize)*unitSize + own*segmentSize
+	}
+	return h.smallUnits() * unitSize
 }

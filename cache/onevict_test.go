@@ -102,7 +102,8 @@ func everyWayOut(t *testing.T, value []byte) {
 		"cleaned away": {func(c *Cache) { cleanAll(c, false) }, []goner{{k, v, CauseEvicted}}},
 		"moved on":     {func(c *Cache) { cleanAll(c, true); cleanAll(c, true) }, nil},
 		"no slot": {func(c *Cache) {
-			e, _ := c.prepare([]byte("new"), value, EntryOptions{})
+			var e entry
+			c.prepare(&e, []byte("new"), value, EntryOptions{})
 			s := c.shards[0]
 			s.lock()
 			s.dropBodyLocked(&e)

@@ -90,7 +90,8 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 
 // store stores what was checked, or answers conflict.
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
-	e, ok := c.prepare(key, value, o)
+	var e entry
+	ok := c.prepare(&e, key, value, o)
 	e.guard = g
 	stored := c.putOrForget(&e, ok)
 	c.tellLeavers()
@@ -138,11 +139,11 @@ func (c *Cache) check(key, value []byte) error {
 	return nil
 }
 
-// prepare makes the record's parts; a large value is copied into segments of its
-// own. ok is false if there is no memory for those.
-func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
+// prepare makes the record's parts of e, which is empty; a large value is copied into
+// segments of its own. ok is false if there is no memory for those.
+func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 	now, t := c.now(), c.termsIn(o)
-	e = entry{hash: c.hash.sum(key), key: key, body: value, value: value, q: o.queue()}
+	e.hash, e.key, e.body, e.value, e.q = c.hash.sum(key), key, value, value, o.queue()
 	var flags uint8
 	if o.TTL == 0 && t.slides != nil {
 		flags = flagSliding
@@ -150,12 +151,12 @@ func (c *Cache) prepare(key, value []byte, o EntryOptions) (e entry, ok bool) {
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
-			return e, false
+			return false
 		}
 		flags |= flagLarge
 	}
 	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
-	return e, true
+	return true
 }
 
 // put stores a prepared entry, making room until it fits. It answers changed if

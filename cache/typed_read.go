@@ -73,7 +73,8 @@ func (t *Typed[K, V]) keep(b *typedBuffer, v V, r *reading) {
 	if t.encodeValue(b, v) != nil || t.c.check(b.key, b.value) != nil {
 		return
 	}
-	e, ok := t.c.prepare(b.key, b.value, EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly(), terms: t.terms})
+	var e entry
+	ok := t.c.prepare(&e, b.key, b.value, EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly(), terms: t.terms})
 	e.head = e.head.at(r.head)
 	e.guard = r.guard
 	t.c.putOrForget(&e, ok)
