@@ -118,9 +118,14 @@ func (r *danglingRig) goOn() {
 func TestALinkWithoutAllBytes(t *testing.T) {
 	r := newDanglingRig(t)
 	s := r.c.shards[0]
-	newest := s.seqOf(s.queues[mainQueue].tail) - 1
+	main := func() queue { // the background cleans
+		s.lock()
+		defer s.unlock()
+		return s.queues[mainQueue]
+	}
+	newest := s.seqOf(main().tail) - 1
 	r.h.cut = func() {
-		for i := 0; s.seqOf(s.queues[mainQueue].head) <= newest; i++ {
+		for i := 0; s.seqOf(main().head) <= newest; i++ {
 			r.set(i)
 		}
 	}
