@@ -46,7 +46,7 @@ func (o *Options) footprint(g geometry) (f footprint) {
 	ghosts := inFrames * 7 / 8 / footprintEntry * footprintGhost
 	marks := inFrames / markedBytes
 	image := index + ghosts + inFrames/512 + 1<<20 // slots; a checksum a page; tables
-	files := 2*image + 2<<20                       // one and a half, as much again of blobs, records
+	files := image + 2<<20                         // that full it is as large as one and a half are, with blobs; records
 	if o.Durability.Weak > 0 {
 		f.ring = weakRing(o.MaxBytes)
 	}
