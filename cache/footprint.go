@@ -54,7 +54,7 @@ func (o *Options) footprint(g geometry) (f footprint) {
 	f.own = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts
 	f.heap = int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
 	f.cached = inFrames*7/8 + files + f.ring
-	f.disk = pageSize + (3*frames+64)*int64(g.segmentSize) + files + f.ring
+	f.disk = pageSize + (3*frames+64)*int64(g.segmentSize) + image + files + f.ring // two, and blobs, at times
 	return f
 }
 
