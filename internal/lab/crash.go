@@ -1,0 +1,16 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strconv"
+)
+
+var crashExperiment = experiment{
+	name:  "crash",
+	title: "power cuts and kills after every operation on a simulated disk",
+	run: func(ctx context.Context, o *options, w io.Writer) error {
+		s := suite{"./cache", "^TestCrashAnywhere$", []string{"-crashstates", strconv.Itoa(o.count(500, 200_000))}}
+		return s.run(ctx, o, w)
+	},
+}
