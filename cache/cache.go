@@ -325,8 +325,8 @@ func (c *Cache) retireAll() {
 
 func retireTable(segments []segment) {
 	for i := range segments {
-		if segments[i].number.Load() != 0 { // most memory was never touched
-			segments[i].retire()
+		if n := segments[i].number.Load(); n != 0 { // most memory was never touched
+			segments[i].retire(n)
 		}
 	}
 }

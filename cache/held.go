@@ -127,13 +127,16 @@ func (h *heldSegments) copy(dst []byte, s *shard, id dump.SegmentID, off int) bo
 }
 
 // retireLocked ends a segment: no reader finds it any more, and its frame is free,
-// or held if files may have it. // I13
+// or held if files may have it. Where files lie two shards may list one segment of a
+// large value: one of them ends it. // I13
 func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
 	if key.queue < queues {
 		s.settleReplacedLocked()
 	}
 	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
-	h.frame = seg.retire()
+	if h.frame = seg.frame.Load(); !seg.retire(h.number) {
+		return
+	}
 	s.used.Add(-1)
 	// The cleaner's frames are its own: without them nothing could be moved on.
 	spare := s.frames.free.Load() > int64(s.cache.reserve)
