@@ -199,20 +199,22 @@ func (h *historian) live() {
 	others.Wait()
 }
 
-// end ends the process in some way, so that the next finds the files.
+// end ends the process in some way, so that the next finds the files. A kill or a
+// power cut is what the files are at some moment; what the former process does to its
+// own copy after that, nobody sees.
 func (h *historian) end() {
+	former := h.c
 	switch h.rng.Intn(3) {
 	case 0:
-		h.recordAll("flush", func() { h.noError(h.c.Close()) })
+		h.recordAll("flush", func() { h.noError(former.Close()) })
 		h.fs = h.fs.Clone()
+		return
 	case 1:
-		h.recordAll("crash", func() { drop(h.c); h.fs = h.fs.Clone() })
+		h.recordAll("crash", func() { h.fs = h.fs.Clone() })
 	default:
-		h.recordAll("crash", func() {
-			drop(h.c)
-			h.fs = h.fs.Crash(h.fs.Ops(), crashfs.Cut{Seed: h.rng.Uint64()})
-		})
+		h.recordAll("crash", func() { h.fs = h.fs.Crash(h.fs.Ops(), crashfs.Cut{Seed: h.rng.Uint64()}) })
 	}
+	h.noError(former.Close())
 }
 
 func (h *historian) run() {
@@ -224,7 +226,7 @@ func (h *historian) run() {
 		h.c = openOn(h.t, o)
 		h.live()
 		if life == historyLives-1 {
-			drop(h.c)
+			h.noError(h.c.Close())
 			return
 		}
 		h.end()
