@@ -18,6 +18,7 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	powerExperiment,
 }
 
 func list(w io.Writer) {
