@@ -175,15 +175,28 @@ func (h *history) judgeCause(divisions []division, v *verdict) {
 
 // divide finds the events, at least so many, after which a writer's keys are as found.
 func (h *history) divide(w int, m *message, least int) (d division, ok bool) {
-	state := slices.Clone(h.base[w])
-	cleared := 0 // Clear gives back more memory at once than the cut before it can hold
+	if d, ok = h.divideWith(w, m, least, 0); ok {
+		return d, true
+	}
+	if h.lossy {
+		return h.divideWith(w, m, least, len(h.events[w])+1)
+	}
+	// Clear gives back more memory at once than the cut before it can hold.
+	cleared := 0
 	for i, e := range h.events[w] {
 		if e.Clear {
 			cleared = i + 1
 		}
 	}
+	return h.divideWith(w, m, least, cleared)
+}
+
+// divideWith is divide, where entries may be missing from states after fewer events
+// than lossy.
+func (h *history) divideWith(w int, m *message, least, lossy int) (d division, ok bool) {
+	state := slices.Clone(h.base[w])
 	for i := 0; i <= len(h.events[w]); i++ {
-		if i >= least && h.same(w, state, m, h.lossy || i < cleared) {
+		if i >= least && h.same(w, state, m, i < lossy) {
 			if !ok {
 				d.least = i
 			}
