@@ -19,8 +19,12 @@ type floor struct {
 
 // A history is what the lives on one disk did.
 type history struct {
-	seed   int64
-	lossy  bool       // entries may be missing: memory is little, or nothing was synced
+	seed  int64
+	lossy bool // entries may be missing: memory is little, or nothing was synced
+	// A cut could not hold all that was evicted or cleared before it was written, and
+	// said so: then entries may be missing as well.
+	leftOut bool
+
 	base   [][]uint64 // by writer and key: what was there before the first event
 	events [][]event
 	floors []floor
@@ -39,7 +43,7 @@ func newHistory(seed int64, writers int, lossy bool) *history {
 // after is the history of a disk on which found is all that there is, and durable.
 func (h *history) after(found [][]uint64, generation uint64) *history {
 	n := newHistory(h.seed, len(found), h.lossy)
-	n.base, n.clock = found, h.clock
+	n.base, n.clock, n.leftOut = found, h.clock, h.leftOut
 	for k, e := range h.expiry {
 		n.expiry[k] = e
 	}
@@ -113,23 +117,32 @@ func (h *history) judge(m *message, f floor) (v verdict) {
 	v.wrong = append(v.wrong, m.Wrong...)
 	h.judgeReport(m, f, &v)
 	h.judgeExpiry(m, &v)
-	divisions := make([]division, len(h.events))
-	for w := range h.events {
-		d, ok := h.divide(w, m, f.counts[w])
-		if !ok {
-			older := false
-			if d, older = h.divide(w, m, 0); older {
-				v.lost = append(v.lost, fmt.Sprintf("writer %d: the state after %d of %d events; %d were acknowledged", w, d.most, len(h.events[w]), f.counts[w]))
-			} else {
-				v.wrong = append(v.wrong, h.explain(w, m, f.counts[w]))
-				return v
-			}
+	divisions, text := h.divideAll(m, f.counts)
+	if divisions == nil {
+		var older string
+		if divisions, older = h.divideAll(m, make([]int, len(h.events))); divisions == nil {
+			v.wrong = append(v.wrong, older)
+			return v
 		}
-		divisions[w] = d
+		v.lost = append(v.lost, text)
+	}
+	for _, d := range divisions {
 		v.cut = append(v.cut, d.most)
 	}
 	h.judgeCause(divisions, &v)
 	return v
+}
+
+// divideAll divides the events of all writers, or says why it cannot.
+func (h *history) divideAll(m *message, least []int) (all []division, why string) {
+	for w := range h.events {
+		d, ok := h.divide(w, m, least[w])
+		if !ok {
+			return nil, h.explain(w, m, least[w])
+		}
+		all = append(all, d)
+	}
+	return all, ""
 }
 
 func (h *history) judgeReport(m *message, f floor, v *verdict) {
@@ -175,28 +188,9 @@ func (h *history) judgeCause(divisions []division, v *verdict) {
 
 // divide finds the events, at least so many, after which a writer's keys are as found.
 func (h *history) divide(w int, m *message, least int) (d division, ok bool) {
-	if d, ok = h.divideWith(w, m, least, 0); ok {
-		return d, true
-	}
-	if h.lossy {
-		return h.divideWith(w, m, least, len(h.events[w])+1)
-	}
-	// Clear gives back more memory at once than the cut before it can hold.
-	cleared := 0
-	for i, e := range h.events[w] {
-		if e.Clear {
-			cleared = i + 1
-		}
-	}
-	return h.divideWith(w, m, least, cleared)
-}
-
-// divideWith is divide, where entries may be missing from states after fewer events
-// than lossy.
-func (h *history) divideWith(w int, m *message, least, lossy int) (d division, ok bool) {
 	state := slices.Clone(h.base[w])
 	for i := 0; i <= len(h.events[w]); i++ {
-		if i >= least && h.same(w, state, m, i < lossy) {
+		if i >= least && h.same(w, state, m) {
 			if !ok {
 				d.least = i
 			}
@@ -209,10 +203,10 @@ func (h *history) divideWith(w int, m *message, least, lossy int) (d division, o
 	return d, ok
 }
 
-// same reports that a state was found; with lossy, entries may be missing.
-func (h *history) same(w int, state []uint64, m *message, lossy bool) bool {
+// same reports that a state was found.
+func (h *history) same(w int, state []uint64, m *message) bool {
 	for key, number := range m.Found[w] {
-		if number != state[key] && (number != 0 || !lossy && !h.mayHaveExpired(w, state[key], m.Time)) {
+		if number != state[key] && (number != 0 || !h.lossy && !h.leftOut && !h.mayHaveExpired(w, state[key], m.Time)) {
 			return false
 		}
 	}

@@ -66,7 +66,7 @@ func TestJudge(t *testing.T) {
 		{name: "the state at a cut", find: func(h *testHistory) *message { return h.at(4, 4) }},
 		{name: "what was acknowledged and no more", find: func(h *testHistory) *message { return h.at(3, 3) }},
 		{name: "everything", find: func(h *testHistory) *message { return h.at(6, 6) }},
-		{name: "a state older than what was acknowledged is lost", lost: "3 were acknowledged", find: func(h *testHistory) *message { return h.at(2, 2) }},
+		{name: "a state older than what was acknowledged is lost", lost: "2 of 6 events left (acknowledged 3)", find: func(h *testHistory) *message { return h.at(2, 2) }},
 		{name: "an older generation is lost", lost: "generation 5", find: func(h *testHistory) *message {
 			m := h.at(3, 3)
 			m.Report.Generation = 4
@@ -117,6 +117,23 @@ func TestJudge(t *testing.T) {
 				t.Errorf("wrong %q, lost %q; want %q, %q", wrong, lost, law.wrong, law.lost)
 			}
 		})
+	}
+}
+
+// Of one writer everything is missing, of another something is there that was deleted
+// and acknowledged: that state is too old, and no effect without its cause.
+func TestJudgeLostAndMissing(t *testing.T) {
+	h := newTestHistory(t, true)
+	first := writeOf(testSeed, 1, h.events[1][0].Number).keys[0]
+	number := h.events[1][5].Number + 1
+	for o := writeOf(testSeed, 1, number); o.kind != opDelete || o.keys[0] != first; o = writeOf(testSeed, 1, number) {
+		number++
+	}
+	h.append(oneEvent(1, event{Number: number, From: 100, To: 101}))
+	m := h.at(0, 6)
+	v := h.judge(m, floor{counts: []int{6, 7}})
+	if len(v.wrong) > 0 || len(v.lost) != 1 {
+		t.Errorf("wrong %v, lost %v", v.wrong, v.lost)
 	}
 }
 

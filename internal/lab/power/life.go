@@ -94,7 +94,7 @@ func (l *life) session(s session) (over bool, err error) {
 		}
 	}
 	if s.Exit {
-		return true, l.tell(message{Kind: kindOver})
+		return true, l.tell(message{Kind: kindOver, LeftOut: l.c.Stats().LeftOut})
 	}
 	asked := l.asked()
 	left := l.c.Stats().LeftOut

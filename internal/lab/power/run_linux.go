@@ -98,11 +98,13 @@ func (f *failures) add(text string) {
 	fmt.Fprintln(f.w, "  "+text)
 }
 
-func (f *failures) enough() bool {
+func (f *failures) all() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.list) >= 20
+	return f.list
 }
+
+func (f *failures) enough() bool { return len(f.all()) >= 20 }
 
 // A lab is what all tours share.
 type lab struct {
@@ -195,7 +197,7 @@ func (b *lab) control(w io.Writer) error {
 	t.print(w)
 	switch {
 	case len(broke.list) > 0 || t.wrong > 0:
-		return fmt.Errorf("without sync values are wrong, not only lost: %v", broke.list)
+		return fmt.Errorf("without sync %d worlds or states broke more than it may", len(broke.list))
 	case t.lost == 0:
 		return errors.New("a cache that does not sync has lost nothing: nothing could be seen here")
 	}

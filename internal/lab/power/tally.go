@@ -17,6 +17,7 @@ type tally struct {
 	worlds          int
 	writes, flushes int // asked of the disks of worlds
 	acknowledged    int // Flushes and Closes
+	leftOut         int // worlds that memory was too little for
 	states          int
 	fates           [fates]int
 	later           int // of states: after a cut of what followed another
@@ -38,6 +39,9 @@ func (t *tally) world(d *disk, h *history) {
 	defer t.mu.Unlock()
 	t.worlds++
 	t.acknowledged += len(h.floors)
+	if h.lossy || h.leftOut {
+		t.leftOut++
+	}
 	for _, o := range d.log {
 		if o.flush() {
 			t.flushes++
@@ -114,7 +118,7 @@ func reasonOf(text string) string {
 func (t *tally) print(w io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(w, "  %s: %d worlds, %d writes, %d flushes, %d acknowledged; %d states (", t.name, t.worlds, t.writes, t.flushes, t.acknowledged, t.states)
+	fmt.Fprintf(w, "  %s: %d worlds (%d may forget), %d writes, %d flushes, %d acknowledged; %d states (", t.name, t.worlds, t.leftOut, t.writes, t.flushes, t.acknowledged, t.states)
 	for f, n := range t.fates {
 		fmt.Fprintf(w, "%s %d, ", fate(f), n)
 	}

@@ -77,6 +77,7 @@ func (r *driver) hear(m *message) error {
 	if r.from != nil {
 		h.append(m.Events)
 	}
+	h.leftOut = h.leftOut || m.LeftOut > 0
 	switch m.Kind {
 	case kindFailed:
 		return fmt.Errorf("%s: %v", r.w.name, m.Wrong)
