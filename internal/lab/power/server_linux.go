@@ -2,11 +2,13 @@ package power
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 const inoBase = 1000 // of the first disk; 1 is the folder
@@ -31,11 +33,33 @@ func serve(dir string) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount a FUSE file system: %w", err)
 	}
+	if err := keepConnection(); err != nil {
+		return nil, err
+	}
 	go s.mount.Serve()
 	if err := s.mount.WaitMount(); err != nil {
 		return nil, fmt.Errorf("mount a FUSE file system: %w", err)
 	}
 	return s, nil
+}
+
+// keepConnection has no child inherit the connection to the kernel: one that did would
+// keep it open when this process is killed, and wait for its answers for ever.
+func keepConnection() error {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && name == "/dev/fuse" {
+			fd, err := strconv.Atoi(e.Name())
+			if err != nil {
+				return err
+			}
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 func (s *server) stop() error { return s.mount.Unmount() }
