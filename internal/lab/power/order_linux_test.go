@@ -154,3 +154,15 @@ func writeSynced(t *testing.T, name, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// A child that had the connection would wait for ever for a server that was killed.
+func TestNoChildHasTheConnection(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	testServer(t)
+	out, err := exec.Command("ls", "-l", "/proc/self/fd").CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("->")) || bytes.Contains(out, []byte("/dev/fuse")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
