@@ -51,6 +51,12 @@ func TestACutKeepsWhatAFlushCovers(t *testing.T) {
 			}
 		}
 	}
+	for f := range fates {
+		m, loose := newCutter(d).after(cut{3, f, 1})
+		if got := m.bytes(); loose != 1 || !bytes.Equal(got[8192:], covered[8192:]) {
+			t.Errorf("%s: %d loose writes, and something of what came after the cut", f, loose)
+		}
+	}
 	if m, loose := newCutter(d).after(cut{1, fateLost, 1}); loose != 1 || !bytes.Equal(m.bytes(), make([]byte, 8*pageSize)) {
 		t.Errorf("before the flush, %d loose writes, and something was kept of them", loose)
 	}
