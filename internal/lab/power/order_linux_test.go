@@ -29,7 +29,7 @@ func isolated(t *testing.T) (inside bool) {
 	cmd.Env = append(os.Environ(), env+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) {
+	if errors.Is(err, syscall.EPERM) && os.Getenv("EMBER_CI") == "" {
 		t.Skip(err)
 	}
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
