@@ -20,6 +20,7 @@ var experiments = []experiment{
 	killExperiment,
 	linearExperiment,
 	modelsExperiment,
+	powerExperiment,
 }
 
 func list(w io.Writer) {
