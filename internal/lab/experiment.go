@@ -18,6 +18,8 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	fuzzExperiment,
+	guidedExperiment,
 }
 
 func list(w io.Writer) {
