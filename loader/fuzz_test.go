@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	executionsFlag = flag.Int("executions", 300, "damaged directories that are loaded")
+	executionsFlag = flag.Int("executions", 60, "damaged directories that are loaded")
 	seedFlag       = flag.Int64("seed", 1, "of the damage")
 )
 
