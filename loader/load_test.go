@@ -382,7 +382,7 @@ func hostile(rng *rand.Rand, s *pagefile.Section) {
 }
 
 // checkUsable holds what a cache relies on without looking.
-func checkUsable(t *testing.T, g pagefile.Geometry, s *Shard) {
+func checkUsable(t testing.TB, g pagefile.Geometry, s *Shard) {
 	t.Helper()
 	for q := range s.State.Heads {
 		if s.State.Heads[q] > s.State.Tails[q] || s.State.Tails[q]-s.State.Heads[q] > pagefile.Lap {

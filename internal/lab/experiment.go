@@ -21,6 +21,8 @@ var experiments = []experiment{
 	linearExperiment,
 	modelsExperiment,
 	powerExperiment,
+	fuzzExperiment,
+	guidedExperiment,
 }
 
 func list(w io.Writer) {

@@ -13,6 +13,7 @@ type options struct {
 	Seed  int64  // of everything that is drawn, 0: of the clock
 	Dir   string // for files; empty: the system's directory for temporary ones
 	Quick bool   // as little as shows that it runs
+	Only  string // of an experiment with parts, the one to run; empty: all
 }
 
 // parse reads options from anywhere between the names.
@@ -23,6 +24,7 @@ func parse(args []string, usage io.Writer) (o options, names []string, err error
 	fs.Int64Var(&o.Seed, "seed", 0, "of everything that is drawn; 0: of the clock")
 	fs.StringVar(&o.Dir, "dir", "", "directory for files; default the system's for temporary ones")
 	fs.BoolVar(&o.Quick, "quick", false, "as little as shows that it runs")
+	fs.StringVar(&o.Only, "only", "", "the one part to run, of experiments that have some: a decoder of fuzz and guided")
 	for len(args) > 0 {
 		if err := fs.Parse(args); err != nil {
 			return o, nil, err
