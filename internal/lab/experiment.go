@@ -18,6 +18,7 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	endureExperiment,
 }
 
 func list(w io.Writer) {
