@@ -29,10 +29,12 @@ type endurance struct {
 	outcomes map[string]int
 	opened   int64 // times
 	found    int   // entries after the newest Open
-	done     work
+	done     work  // by the newest life
+	sum      work  // by those that have ended
 	wrong    int
 	flushed  uint64 // newest acknowledged generation of the directory
 	damaged  bool   // since the newest Open
+	open     bool   // the newest life has told what Open found
 	all      []vitals
 	unwell   time.Time // zero: Health is nil
 	failed   error
@@ -40,7 +42,7 @@ type endurance struct {
 
 func endure(ctx context.Context, o *options, w io.Writer) error {
 	e := &endurance{ctx: ctx, w: w, rng: rand.New(rand.NewPCG(uint64(o.Seed), 8)),
-		total: time.Duration(o.count(5, 1200)) * time.Second, faults: make(map[string]int), outcomes: make(map[string]int)}
+		total: time.Duration(o.count(3, 1200)) * time.Second, faults: make(map[string]int), outcomes: make(map[string]int)}
 	e.plan = endurePlan{Keys: 64_000, MaxBytes: 64 << 20, Shards: 8, Seed: uint64(o.Seed)}
 	if o.Quick {
 		e.plan.Keys, e.plan.MaxBytes = 8000, 8<<20
@@ -72,7 +74,7 @@ func (e *endurance) fail(err error) {
 func (e *endurance) start() (*child[endureNote], error) {
 	e.lives++
 	e.plan.Seed++
-	e.plan.Damaged = e.damaged
+	e.plan.Damaged, e.open = e.damaged, false
 	return startChild[endureNote](e.ctx, "endure", e.plan)
 }
 
@@ -117,11 +119,8 @@ func (e *endurance) note(n *endureNote) {
 			e.faults["Health said so"]++
 		}
 	}
-	e.last(n.Work)
+	e.done = n.Work
 }
-
-// last keeps the newest count of a life.
-func (e *endurance) last(w work) { e.done = w }
 
 // opening judges what an Open found.
 func (e *endurance) opening(n *openedNote) {
@@ -138,7 +137,7 @@ func (e *endurance) opening(n *openedNote) {
 	if n.Outcome == "cold" {
 		e.flushed = 0
 	}
-	e.damaged = false
+	e.damaged, e.open = false, true
 }
 
 // oneProcess is one that lives on, opens its cache again and again, and is stopped
@@ -165,7 +164,7 @@ func (e *endurance) oneProcess(d time.Duration) {
 	}
 	e.healed(c)
 	e.end(c, "Close")
-	e.say("one process: %d lives of its cache; %+v", e.opened, e.done)
+	e.say("one process: %d lives of its cache", e.opened)
 	if err := flat(e.all[first:], e.say); err != nil {
 		e.fail(err)
 	}
@@ -225,6 +224,8 @@ func (e *endurance) end(c *child[endureNote], how string) {
 		e.fail(fmt.Errorf("%s: the process has ended: %w\n%s", how, c.ended, tail(c.err.String())))
 	}
 	e.faults["ended by "+how]++
+	e.sum.add(e.done)
+	e.done = work{}
 }
 
 // manyProcesses are one after the other, each on what the one before left.
@@ -264,9 +265,8 @@ func (e *endurance) life(d time.Duration) {
 		e.listen(c, d/2)
 		e.fill(c)
 	case 5:
-		if e.listen(c, d/2); e.damage() {
+		if e.listen(c, d/2); e.open && e.damage() {
 			e.damaged = true
-			d = max(d, 300*time.Millisecond) // so that the damage is not taken for one before Open
 		}
 	}
 	e.listen(c, d)
@@ -284,5 +284,6 @@ func (e *endurance) report() {
 		}
 		e.say("%s", text)
 	}
+	e.say("%d reads, %d of them hits, %d writes, %d of %d flushes refused", e.sum.Gets, e.sum.Hits, e.sum.Writes, e.sum.FlushErrors, e.sum.Flushes)
 	e.say("%d processes, %d opens: %d wrong, mixed or old values", e.lives, e.opened, e.wrong)
 }

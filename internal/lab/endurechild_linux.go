@@ -49,6 +49,11 @@ type openedNote struct {
 // work is what was done since the process began.
 type work struct{ Gets, Hits, Writes, Flushes, FlushErrors, Opens int64 }
 
+func (w *work) add(v work) {
+	w.Gets, w.Hits, w.Writes = w.Gets+v.Gets, w.Hits+v.Hits, w.Writes+v.Writes
+	w.Flushes, w.FlushErrors, w.Opens = w.Flushes+v.Flushes, w.FlushErrors+v.FlushErrors, w.Opens+v.Opens
+}
+
 type endureChild struct {
 	plan   endurePlan
 	out    *json.Encoder

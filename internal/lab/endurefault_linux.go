@@ -39,7 +39,9 @@ func newSmallDisk(dir, at string, size int64) (*smallDisk, error) {
 
 func (d *smallDisk) remove() {
 	if d != nil {
-		_ = exec.Command("umount", d.dir).Run()
+		if exec.Command("umount", d.dir).Run() != nil {
+			_ = exec.Command("umount", "-l", d.dir).Run()
+		}
 	}
 }
 

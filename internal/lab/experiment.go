@@ -19,6 +19,9 @@ var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
 	endureExperiment,
+	countsExperiment,
+	bigExperiment,
+	groupExperiment,
 }
 
 func list(w io.Writer) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,7 +102,7 @@ func flat(all []vitals, say func(format string, args ...any)) (err error) {
 		was, is := medianOf(early, s.of), medianOf(late, s.of)
 		say("%-16s %12d early, %12d late", s.name, was, is)
 		if is > was+int64(float64(was)*s.share)+s.plus {
-			err = fmt.Errorf("%s has grown from %d to %d", s.name, was, is)
+			err = errors.Join(err, fmt.Errorf("%s has grown from %d to %d", s.name, was, is))
 		}
 	}
 	return err
