@@ -173,6 +173,13 @@ func (l *killLife) cleared() bool {
 	return l.clearing != 0 || slices.ContainsFunc(l.events[0], func(e killEvent) bool { return e.clear })
 }
 
+// lossy reports whether the next life may find that entries were left out: Clear
+// took them while their cut was written, in this life or in one before that has not
+// yet written that they are gone.
+func (l *killLife) lossy() bool {
+	return l.cleared() || l.plan.Lossy && l.flushed == 0 && !l.closed
+}
+
 // unsure adds to each writer's events what may have been under way at the end.
 func (l *killLife) unsure() {
 	for w := range killWriters {
@@ -344,7 +351,7 @@ func (r *killRun) launch(name string, change func(p *killPlan)) *killProcess {
 	if r.rng.Intn(3) == 0 && name != "long service" {
 		plan.Pace = 0
 	}
-	plan.MaxBytes, plan.Lossy = killMaxBytes, r.before != nil && r.before.cleared()
+	plan.MaxBytes, plan.Lossy = killMaxBytes, r.before != nil && r.before.lossy()
 	if r.little {
 		plan.MaxBytes, plan.Lossy = killLittle, true
 	}
@@ -432,7 +439,7 @@ func (r *killRun) judge(name string, l *killLife) {
 		if b.flushed > l.generation || b.flushed > 0 && l.outcome == OutcomeCold {
 			r.t.Errorf("life %d: generation %d was acknowledged; generation %d is there, %v", r.lives, b.flushed, l.generation, l.outcome)
 		}
-		lossy := b.cleared() || r.little
+		lossy := b.lossy() || r.little
 		if r.little && l.cause == 0 {
 			l.cause = max(b.floor.cause, l.effect)
 		}
