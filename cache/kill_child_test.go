@@ -333,7 +333,7 @@ func (k *killChild) serve() {
 			k.count(noteEffect, k.effect, seen)
 		}
 	})
-	k.loop(9, 4*time.Millisecond, k.timed)
+	k.loop(9, 10*time.Millisecond, k.timed)
 	k.loop(12, 700*time.Millisecond, k.clear)
 	if k.plan.Flush {
 		k.loop(13, 60*time.Millisecond, k.flush)

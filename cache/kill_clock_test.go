@@ -12,7 +12,7 @@ import (
 // The clocks of the processes that TestKilledProcess kills, and what lives for a
 // time only.
 
-const killTimed = 16 // keys with a time to live
+const killTimed = 64 // keys with a time to live: a life does not overwrite all of them
 
 // killClocks are the wall clocks of a directory's lives.
 type killClocks struct {
@@ -50,7 +50,7 @@ func (k *killChild) timed() {
 		k.jump.Store(int64(k.plan.Jump))
 	}
 	rng := rand.New(rand.NewSource(time.Now().UnixNano()))
-	ttl := time.Duration(20+rng.Intn(1500)) * time.Millisecond
+	ttl := time.Duration(10+rng.Intn(150)) * time.Millisecond
 	key := killTimedKey(rng.Intn(killTimed))
 	straight := uint64(0)
 	if k.plan.Straight {
