@@ -201,7 +201,7 @@ func (e *endurance) healed(c *child[endureNote]) {
 			return
 		}
 		if time.Now().After(end) {
-			e.fail(errors.New("Health is not nil a minute after the disk was freed"))
+			e.fail(errors.New("not healthy a minute after the disk was freed"))
 			return
 		}
 	}
