@@ -42,7 +42,7 @@ type endurance struct {
 
 func endure(ctx context.Context, o *options, w io.Writer) error {
 	e := &endurance{ctx: ctx, w: w, rng: rand.New(rand.NewPCG(uint64(o.Seed), 8)),
-		total: time.Duration(o.count(3, 1200)) * time.Second, faults: make(map[string]int), outcomes: make(map[string]int)}
+		total: time.Duration(o.count(2, 1200)) * time.Second, faults: make(map[string]int), outcomes: make(map[string]int)}
 	e.plan = endurePlan{Keys: 64_000, MaxBytes: 64 << 20, Shards: 8, Seed: uint64(o.Seed)}
 	if o.Quick {
 		e.plan.Keys, e.plan.MaxBytes = 8000, 8<<20
