@@ -23,6 +23,10 @@ var experiments = []experiment{
 	powerExperiment,
 	fuzzExperiment,
 	guidedExperiment,
+	endureExperiment,
+	countsExperiment,
+	bigExperiment,
+	groupExperiment,
 }
 
 func list(w io.Writer) {
