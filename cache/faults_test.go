@@ -475,7 +475,7 @@ func TestEveryFault(t *testing.T) {
 	rng := newRand(t)
 	want := *faultCount
 	if want == 0 {
-		want = fewer(60)
+		want = fewer(24)
 	}
 	o := &faultTour{outcomes: make(map[string]int)}
 	for cases := 0; o.injected < want; {

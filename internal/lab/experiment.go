@@ -18,6 +18,8 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	faultsExperiment,
+	damageExperiment,
 }
 
 func list(w io.Writer) {
