@@ -502,3 +502,16 @@ func TestEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatMayNotBeMadeIsNamed: the lease may not be made. That, and not that it is
+// missing, is what Health says.
+func TestWhatMayNotBeMadeIsNamed(t *testing.T) {
+	fs := crashfs.New()
+	c := openOn(t, quietOptions(fs, 1))
+	defer drop(c)
+	fs.Fail(crashfs.Rule{Kind: crashfs.OpCreate, Path: "LEASE", Err: syscall.EACCES})
+	mustSet(t, c, []byte("a"), []byte("1"))
+	if _, err := c.Flush(context.Background()); !errors.Is(err, syscall.EACCES) || !errors.Is(c.Health(), syscall.EACCES) {
+		t.Errorf("Flush: %v; Health: %v", err, c.Health())
+	}
+}
