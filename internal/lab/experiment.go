@@ -27,6 +27,8 @@ var experiments = []experiment{
 	countsExperiment,
 	bigExperiment,
 	groupExperiment,
+	faultsExperiment,
+	damageExperiment,
 }
 
 func list(w io.Writer) {
