@@ -18,6 +18,7 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	mutateExperiment,
 }
 
 func list(w io.Writer) {
