@@ -31,8 +31,8 @@ type NameFate uint8
 
 const (
 	NamesAsWrites NameFate = iota // as Fate says
-	NamesLost
-	NamesKept
+	NamesLost                     // all lost, whatever becomes of the bytes
+	NamesKept                     // all kept
 )
 
 // Crash returns what a power cut after the first n operations leaves. The same
