@@ -56,7 +56,7 @@ func mutate(ctx context.Context, o *options, list []mutation, w io.Writer) error
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := copyTracked(ctx, root, dir); err != nil {
+	if err := copyModule(root, dir); err != nil {
 		return err
 	}
 	if err := passUnchanged(ctx, dir, list); err != nil {
@@ -83,34 +83,29 @@ func mutate(ctx context.Context, o *options, list []mutation, w io.Writer) error
 	return nil
 }
 
-// copyTracked copies what git knows of, as it is in the working tree.
-func copyTracked(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "git", "ls-files", "-z")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("git ls-files in %s: %w", root, err)
-	}
-	for _, name := range strings.Split(strings.TrimRight(string(out), "\x00"), "\x00") {
-		if strings.HasPrefix(name, "internal/lab/") || strings.HasPrefix(name, "internal/bench/") {
-			continue // modules of their own
+// copyModule copies the core's module as it is in the working tree, without the
+// modules within it.
+func copyModule(root, dir string) error {
+	return filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || path == root {
+			return err
 		}
-		b, err := os.ReadFile(filepath.Join(root, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+		if d.IsDir() {
+			_, own := os.Stat(filepath.Join(path, "go.mod"))
+			if own == nil || strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir
+			}
+			return os.Mkdir(filepath.Join(dir, path[len(root):]), 0o755)
 		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		b, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(to, b, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+		return os.WriteFile(filepath.Join(dir, path[len(root):]), b, 0o644)
+	})
 }
 
 // passUnchanged runs all tests of the list once, by package.
@@ -167,7 +162,7 @@ func (m *mutation) apply(source string) (string, error) {
 // runTests returns the tests that failed. What does not build has run none and is an
 // error; one that hung, or ended the process, failed.
 func runTests(ctx context.Context, dir, pkg, tests string) (failed []string, out string, err error) {
-	args := []string{"test", pkg, "-run", tests, "-count", "1", "-vet", "off", "-timeout", "100s"}
+	args := []string{"test", pkg, "-run", tests, "-short", "-failfast", "-count", "1", "-vet", "off", "-timeout", "100s"}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	b, err := cmd.CombinedOutput()
