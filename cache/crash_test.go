@@ -129,7 +129,7 @@ func (o *tour) visit(w *world, depth int) {
 // Write-back of what a kill left fails at times, and no sync tells.
 func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth, steps int) {
 	next := newWorld(w.t, rand.New(rand.NewSource(w.rng.Int63())), fs, w.o.Shards)
-	next.o, next.keys, next.size = w.on(fs), w.keys, w.size
+	next.o, next.keys = w.on(fs), w.keys
 	next.recovers, next.doomed = steps == 0, w.doomed
 	next.value = w.value + 1000000
 	next.last = append(append(next.last, w.last...), fmt.Sprintf("%s after %d operations", how.name, n))

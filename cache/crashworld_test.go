@@ -21,7 +21,6 @@ var crashWorlds = []struct {
 	{"the ring elsewhere", 2, func(w *world) { w.o.Durability.WeakDir = "/weak" }},
 	{"more kept", 4, func(w *world) { w.o.Durability.Keep = 3 + w.rng.Intn(3) }},
 	{"growth", 1, func(w *world) { w.keys = 900 }},
-	{"a full cache", 1, func(w *world) { w.keys, w.size = 900, 3000 }},
 	{"no ring", 1, func(w *world) { w.o.Durability.Weak = -1 }},
 	{"no sync", 2, func(w *world) { w.o.Durability.NoSync = true }},
 	{"read by position", 1, func(w *world) { w.o.Recovery.Positional = true }},

@@ -31,7 +31,6 @@ type world struct {
 	hurt  bool // pages were damaged: they stay so until their segments are evicted
 	value int  // of the next write
 	keys  int  // that it writes
-	size  int  // of its values, at most
 	// retained counts older generations that were opened; recovers: there is nothing but recovery; doomed: write-back failed before it.
 	retained         int
 	recovers, doomed bool
@@ -64,7 +63,7 @@ func quietOptions(fs *crashfs.FS, shards int) *Options {
 }
 
 func newWorld(t testing.TB, rng *rand.Rand, fs *crashfs.FS, shards int) *world {
-	w := &world{t: t, rng: rng, fs: fs, o: quietOptions(fs, shards), start: fs.Ops(), keys: worldKeys, size: 1200}
+	w := &world{t: t, rng: rng, fs: fs, o: quietOptions(fs, shards), start: fs.Ops(), keys: worldKeys}
 	return w
 }
 
@@ -206,7 +205,7 @@ func (w *world) step() {
 func (w *world) sets(n int) {
 	w.did("set %d", n)
 	for range n {
-		w.set(w.rng.Intn(w.size))
+		w.set(w.rng.Intn(1200))
 	}
 }
 
