@@ -111,6 +111,7 @@ func (o *tour) visit(w *world, depth int) {
 			}
 			st := w.checkFiles(fs, n, how.kill)
 			switch {
+			case w.o.Durability.NoSync && !how.kill: // what it lost would be told again
 			case depth < 3 && w.rng.Intn(seldom) == 0:
 				o.liveOn(w, fs, n, how, st, depth, 4+w.rng.Intn(12))
 			case depth < 3 && w.rng.Intn(seldom) == 0:

@@ -65,6 +65,10 @@ func (s *shard) unlock() {
 	{"segments of a cut are held", "a generation lacks nothing that ended meanwhile",
 		"cache/held.go", `|| home || !s.cache.held.keep(key, h) {`, `|| home || true {`,
 		"./cache", "^TestACutIsHeldUntilItIsReleased$"},
+	{"hold before the epoch", "every cut is held from before its epoch",
+		"cache/cut.go", `	k.c.held.hold(epoch)
+	k.c.batches.Lock()`, `	k.c.batches.Lock()`,
+		"./cache", "^TestACutIsHeldBeforeItsEpoch$"},
 	{"copy of what is being held", "who copies waits for what is being held",
 		"cache/held.go", `	s.mu.Lock() // who took the number away keeps the lock until the frame is held
 	seg, ok := h.find(heldKey{s.id, id.Queue, id.Seq})
@@ -79,6 +83,22 @@ func (s *shard) unlock() {
 	}
 	if number == 0 {`, `	if number == 0 {`,
 		"./cache", "^TestAStaleWordIsNoHit$"},
+	{"numbers of a large value", "a large value is not mixed with another",
+		"cache/get.go", `	copy(dst, s.frames.bytes(r.frame)[off:])
+	return r.holds()
+}`, `	copy(dst, s.frames.bytes(r.frame)[off:])
+	return true
+}`,
+		"./cache", "^TestASegmentThatEndedIsNotCopied$"},
+	{"number before a large part", "a large value's segment is asked for its number",
+		"cache/get.go", `	r := tenure{seg: seg, number: number, frame: seg.frame.Load()}`, `	r := tenure{seg: seg, number: seg.number.Load(), frame: seg.frame.Load()}`,
+		"./cache", "^TestASegmentThatEndedIsNotCopied$"},
+	{"pin, then number", "a frame under a View is not reused",
+		"cache/view.go", `	if !r.holds() {
+		return false, nil
+	}
+	r.use()`, `	r.use()`,
+		"./cache", "^TestAViewOfWhatEndedShowsNothing$"},
 	{"pins of a frame", "a frame that a View pins is not free",
 		"cache/frames.go", `	if f.pins[frame].Load() != 0 {
 		f.pinned = append(f.pinned, frame)
@@ -103,12 +123,35 @@ func (s *shard) unlock() {
 	}
 	if from.Place != pagefile.NoPlace && l.pages != nil {`,
 		"./cache", "^(TestALinkWithoutAllBytes|TestDamage|TestCrashAnywhere)$"},
+	{"damaged block of the index", "a damaged index block is empty slots (I10)",
+		"cache/lazy.go", `	if good {
+		s.fillBlockLocked(l, block, b[:])
+	} else {
+		s.emptyBlockLocked(l, block)
+	}`, `	s.fillBlockLocked(l, block, b[:])`,
+		"./cache", "^TestADamagedBlockIsEmptyInTheJournal$"},
+	{"journal of a damaged block", "what a damaged block held does not come back (I10)",
+		"cache/lazy.go", `		if !l.marked(slot) {
+			s.putLocked(slot, 0)
+		}`, `		if !l.marked(slot) {
+			s.storeLocked(slot, 0)
+		}`,
+		"./cache", "^TestADamagedBlockIsEmptyInTheJournal$"},
 	{"marks of journaled slots", "an image's word does not replace a journal's (I10)",
 		"cache/lazy.go", `		if w == 0 || l.marked(slot) {`, `		if w == 0 {`,
 		"./cache", "^TestCrashAnywhere$"},
 	{"mark of a slot that is emptied", "a deletion in a journal outlives the image's word (I10)",
 		"cache/recover.go", `		if slot < marked {`, `		if slot < marked && w != 0 {`,
 		"./cache", "^TestCrashAnywhere$"},
+	{"queue's range of a word", "a word from a file lies in its queue at the opened cut (I10)",
+		"cache/lazy.go", `w.tag() == 0 || !w.within(l.opened[q].head, l.opened[q].tail) {`, `w.tag() == 0 {`,
+		"./cache", "^TestWordsFromFilesAreTested$"},
+	{"today's head", "a block that is read late brings nothing back that was evicted",
+		"cache/lazy.go", `	if pos < s.queues[q].head {
+		return false, false
+	}
+`, ``,
+		"./cache", "^TestWordsFromFilesAreTested$"},
 	{"segment of a word", "a word whose segment is unknown is dropped (I10)",
 		"cache/lazy.go", `	stands = s.segmentAt(q, pos).number.Load() != 0`, `	stands = true`,
 		"./cache", "^(TestALinkWithoutAllBytes|TestDamage|TestWhatDoesNotFitIsTheOldest)$"},
@@ -116,6 +159,14 @@ func (s *shard) unlock() {
 		"cache/recover.go", `	s.emptyDanglingLocked(l)
 `, ``,
 		"./cache", "^(TestALinkWithoutAllBytes|TestAnImageWithoutAllSegments)$"},
+	{"number before a page is adopted", "a page that was read late does not get into another segment",
+		"cache/lazy.go", `		if need.seg.number.Load() == need.number {
+			s.adoptLocked(`, `		{
+			s.adoptLocked(`,
+		"./cache", "^TestAPageIsAdoptedOnce$"},
+	{"page that is there already", "a page from a file does not replace one in memory",
+		"cache/lazy.go", `good&(1<<i) == 0 || seg.present.Load()&bit != 0 {`, `good&(1<<i) == 0 {`,
+		"./cache", "^TestAPageIsAdoptedOnce$"},
 	{"journals of the chain are written again", "what links brought back is in the next durable generation (I5)",
 		"cache/recover.go", `		start.Journals = append(start.Journals, bytes.Clone(j)) // of memory that is given back`, `		_ = bytes.Clone(j)`,
 		"./cache", "^TestCrashAnywhere$"},
