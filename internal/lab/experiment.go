@@ -29,6 +29,7 @@ var experiments = []experiment{
 	groupExperiment,
 	faultsExperiment,
 	damageExperiment,
+	mutateExperiment,
 }
 
 func list(w io.Writer) {

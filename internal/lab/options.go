@@ -12,6 +12,7 @@ type options struct {
 	Count int    // what an experiment counts, 0: what it is meant to see
 	Seed  int64  // of everything that is drawn, 0: of the clock
 	Dir   string // for files; empty: the system's directory for temporary ones
+	Only  string // part of the names of mutations; empty: all
 	Quick bool   // as little as shows that it runs
 	Only  string // of an experiment with parts, the one to run; empty: all
 }
@@ -23,6 +24,7 @@ func parse(args []string, usage io.Writer) (o options, names []string, err error
 	fs.IntVar(&o.Count, "count", 0, "how many of what the experiment counts; 0: as many as it is meant to see")
 	fs.Int64Var(&o.Seed, "seed", 0, "of everything that is drawn; 0: of the clock")
 	fs.StringVar(&o.Dir, "dir", "", "directory for files; default the system's for temporary ones")
+	fs.StringVar(&o.Only, "only", "", "of mutate: part of the names of the mutations to try; empty: all")
 	fs.BoolVar(&o.Quick, "quick", false, "as little as shows that it runs")
 	fs.StringVar(&o.Only, "only", "", "the one part to run, of experiments that have some: a decoder of fuzz and guided")
 	for len(args) > 0 {
