@@ -19,7 +19,7 @@ import (
 func TestHostileRecordsCostLittle(t *testing.T) {
 	rng := newRand(t)
 	for range 8 {
-		fs := forge(t, rng)
+		fs := lyingFiles(t, rng)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		began := time.Now()
@@ -89,8 +89,8 @@ func useAll(t *testing.T, c *Cache, rng *rand.Rand) {
 
 const hostileKeys = 1000
 
-// forge has a cache write files in which one record in two lies.
-func forge(t *testing.T, rng *rand.Rand) *crashfs.FS {
+// lyingFiles has a cache write files in which one record in two lies.
+func lyingFiles(t *testing.T, rng *rand.Rand) *crashfs.FS {
 	fs := crashfs.New()
 	c := openOn(t, quietOptions(fs, 2))
 	for i := range hostileKeys {

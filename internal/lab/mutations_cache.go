@@ -53,8 +53,7 @@ func (s *shard) unlock() {
 	s.sweep(func(slot uint32, w word) {`,
 		"./cache", "^TestHoldingIsBounded$"},
 	{"number before the frame is reused", "a reader sees that its segment ended (I13)",
-		"cache/segment.go", `	s.number.Store(0)
-	s.number.Load()`, `	s.number.Load()`,
+		"cache/segment.go", `	ended := s.number.CompareAndSwap(number, 0)`, `	ended := s.number.Load() == number`,
 		"./cache", "^TestALinkWithoutAllBytes$"},
 	{"replaced records are settled", "taking a number away settles what was replaced first",
 		"cache/held.go", `	if key.queue < queues {

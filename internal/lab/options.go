@@ -12,9 +12,8 @@ type options struct {
 	Count int    // what an experiment counts, 0: what it is meant to see
 	Seed  int64  // of everything that is drawn, 0: of the clock
 	Dir   string // for files; empty: the system's directory for temporary ones
-	Only  string // part of the names of mutations; empty: all
+	Only  string // part of the names of an experiment's parts; empty: all
 	Quick bool   // as little as shows that it runs
-	Only  string // of an experiment with parts, the one to run; empty: all
 }
 
 // parse reads options from anywhere between the names.
@@ -24,9 +23,8 @@ func parse(args []string, usage io.Writer) (o options, names []string, err error
 	fs.IntVar(&o.Count, "count", 0, "how many of what the experiment counts; 0: as many as it is meant to see")
 	fs.Int64Var(&o.Seed, "seed", 0, "of everything that is drawn; 0: of the clock")
 	fs.StringVar(&o.Dir, "dir", "", "directory for files; default the system's for temporary ones")
-	fs.StringVar(&o.Only, "only", "", "of mutate: part of the names of the mutations to try; empty: all")
 	fs.BoolVar(&o.Quick, "quick", false, "as little as shows that it runs")
-	fs.StringVar(&o.Only, "only", "", "the one part to run, of experiments that have some: a decoder of fuzz and guided")
+	fs.StringVar(&o.Only, "only", "", "of fuzz and guided: the one decoder to try; of mutate: part of the names of the mutations; empty: all")
 	for len(args) > 0 {
 		if err := fs.Parse(args); err != nil {
 			return o, nil, err
