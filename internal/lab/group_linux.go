@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A memoryGroup is a control group with a limit of memory, of either version.
@@ -135,6 +137,7 @@ func (x *groupRun) tooLarge() error {
 	if !c.killed() {
 		return fmt.Errorf("not killed by the kernel: %w\n%s", c.ended, tail(c.err.String()))
 	}
+	unix.Sync() // what is not on the disk yet is charged to the group, and version 1 kills rather than wait for it
 	c, keys, err := x.start("large", warned.Fits, 1)
 	if err != nil {
 		return err
