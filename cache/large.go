@@ -134,10 +134,9 @@ func (s *shard) retireListLocked(q uint8, list []byte) {
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
 		seg := s.large.at(n)
-		if seg.number.Load() != n {
+		if seg.number.Load() != n || !s.retireLocked(heldKey{s.id, pagefile.QueueLarge, n}, seg, q < fileQueues) {
 			continue // lost with a damaged file
 		}
-		s.retireLocked(heldKey{s.id, pagefile.QueueLarge, n}, seg, q < fileQueues)
 		if q < fileQueues && s.journal.limit != 0 && !s.unbearLocked(n) {
 			s.died = append(s.died, n)
 		}

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -60,10 +61,7 @@ func (f *fileScrub) run() {
 	f.seen, f.buf = make(map[any]bool), pagefile.AlignedPages(scrubPiece)
 	for i := len(f.records) - 1; i >= 0; i-- {
 		r := f.records[i]
-		f.record(r, pagefile.RecordsName)
-		if i < len(f.records)-1 || f.mirrored {
-			f.record(r, pagefile.MirrorName)
-		}
+		f.record(r, i == len(f.records)-1)
 		for _, e := range r.Blobs {
 			f.blob(r, e)
 		}
@@ -75,14 +73,35 @@ func (f *fileScrub) run() {
 	f.d.mu.Unlock()
 }
 
-// record compares a record with what a ring has. Its slot may have a newer one by
+// record looks for a record. The newest is to be in both rings. An older one may be in
+// one alone, whose other has failed or was removed since, and is none the worse.
+func (f *fileScrub) record(r *pagefile.Record, newest bool) {
+	name := pagefile.RecordsName
+	err := f.compare(r, name)
+	switch {
+	case newest && f.mirrored:
+		f.foundRecord(r, name, err)
+		name = pagefile.MirrorName
+		err = f.compare(r, name)
+	case !newest && err != nil:
+		name = pagefile.MirrorName
+		err = f.compare(r, name)
+	}
+	f.foundRecord(r, name, err)
+}
+
+func (f *fileScrub) foundRecord(r *pagefile.Record, ring string, err error) {
+	f.found(r, ring, err, func(newest *pagefile.Record) bool { return newest.Generation == r.Generation })
+}
+
+// compare compares a record with what a ring has. Its slot may have a newer one by
 // now.
-func (f *fileScrub) record(r *pagefile.Record, ring string) {
+func (f *fileScrub) compare(r *pagefile.Record, ring string) error {
 	want, err := r.MarshalBinary()
 	if err != nil {
-		return
+		return nil // it was never written so
 	}
-	err = f.read(ring, func(file io.ReaderAt, _ int64) error {
+	return f.read(ring, func(file io.ReaderAt, _ int64) error {
 		got := make([]byte, pagefile.MaxRecord)
 		n, err := file.ReadAt(got, int64(pagefile.RingSlot(r.Generation))*pagefile.MaxRecord)
 		now := new(pagefile.Record)
@@ -96,7 +115,6 @@ func (f *fileScrub) record(r *pagefile.Record, ring string) {
 		}
 		return fmt.Errorf("%w: it is not the record", pagefile.ErrCorrupt)
 	})
-	f.found(r, ring, err, func(newest *pagefile.Record) bool { return newest.Generation == r.Generation })
 }
 
 func (f *fileScrub) blob(r *pagefile.Record, e pagefile.Extent) {
@@ -157,17 +175,26 @@ func verifyImage(file io.ReaderAt, size int64, r *pagefile.Record) error {
 	return nil
 }
 
-// read opens a file past the page cache for do.
+// read opens a file past the page cache for do. That a file which is there cannot be
+// opened says nothing of what is in it: the next pass tries again.
 func (f *fileScrub) read(name string, do func(file io.ReaderAt, size int64) error) error {
+	select {
+	case <-f.d.quit:
+		return ErrClosed
+	default:
+	}
 	fsys, path := f.d.cfg.FS, filepath.Join(f.d.cfg.Dir, name)
 	plain, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if err != nil {
+		return nil
 	}
 	defer plain.Close()
 	size, err := plain.Size()
 	if err != nil {
-		return err
+		return nil
 	}
 	r := &pieceReader{plain: plain, buf: f.buf, wait: f.d.scrubWait}
 	if direct, err := fsys.OpenDirect(path); err == nil {
@@ -176,7 +203,7 @@ func (f *fileScrub) read(name string, do func(file io.ReaderAt, size int64) erro
 	}
 	err = do(r, size)
 	f.compared += r.pages
-	return err
+	return cmp.Or(r.failed, err)
 }
 
 // scrubWait lets the disk rest between two pieces; Close ends it.
@@ -233,6 +260,7 @@ type pieceReader struct {
 	n             int // bytes in buf, from at on
 	pages         int // read so far
 	wait          func() error
+	failed        error // of the first piece that could not be read, whatever was made of it
 }
 
 // ReadAt is that of io.ReaderAt.
@@ -241,6 +269,9 @@ func (r *pieceReader) ReadAt(p []byte, off int64) (n int, err error) {
 		at := off + int64(n)
 		if at < r.at || at >= r.at+int64(r.n) {
 			if err := r.fill(at &^ (pagefile.PageSize - 1)); err != nil {
+				if err != io.EOF {
+					r.failed = cmp.Or(r.failed, err)
+				}
 				return n, err
 			}
 		}

@@ -56,10 +56,8 @@ func (s *shard) unlock() {
 		"cache/segment.go", `	ended := s.number.CompareAndSwap(number, 0)`, `	ended := s.number.Load() == number`,
 		"./cache", "^TestALinkWithoutAllBytes$"},
 	{"replaced records are settled", "taking a number away settles what was replaced first",
-		"cache/held.go", `	if key.queue < queues {
-		s.settleReplacedLocked()
-	}
-`, ``,
+		"cache/held.go", `		s.settleReplacedLocked()
+		number = seg`, `		number = seg`,
 		"./cache", "^TestReplacedRecordsAreSettledBeforeTheirSegmentEnds$"},
 	{"segments of a cut are held", "a generation lacks nothing that ended meanwhile",
 		"cache/held.go", `|| home || !s.cache.held.keep(key, h) {`, `|| home || true {`,
