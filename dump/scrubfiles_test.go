@@ -135,6 +135,35 @@ func TestScrubLeavesOlderGenerations(t *testing.T) {
 	}
 }
 
+// An older record that one ring alone has, since the other failed or was removed, is
+// no loss; one that neither has is. The newest is to be in both.
+func TestScrubAsksBothRingsForOlderRecords(t *testing.T) {
+	r := newFileRig(t)
+	retained := r.d.history.retained
+	old, newest := retained[0], retained[len(retained)-1]
+	if old == newest {
+		t.Fatal("one generation is retained, want two")
+	}
+	spoil := func(g *pagefile.Record, ring string) {
+		t.Helper()
+		if err := r.fs.Flip(path.Join(fakeDir, ring), int64(pagefile.RingSlot(g.Generation))*pagefile.MaxRecord+20, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(old, pagefile.MirrorName)
+	if events := r.scrubFiles(); len(events) != 0 {
+		t.Errorf("an older record in one ring: told %v", events[0].Err)
+	}
+	spoil(old, pagefile.RecordsName)
+	if events := r.scrubFiles(); len(events) != 1 || !events[0].Older {
+		t.Errorf("an older record in no ring: told %+v, want that alone", events)
+	}
+	spoil(newest, pagefile.MirrorName)
+	if events := r.scrubFiles(); len(events) != 2 || events[0].Older {
+		t.Errorf("the newest record in one ring: told %+v, want that first", events)
+	}
+}
+
 // Generations are written, and files retired, while they are read: nothing of that
 // is damage.
 func TestScrubBesideGenerations(t *testing.T) {
