@@ -51,7 +51,7 @@ func (s *shard) unlock() {
 	}
 	s.unlock()
 	s.sweep(func(slot uint32, w word) {`,
-		"./cache", "^TestHoldingIsBounded$"},
+		"./cache", "^TestNobodySeesAMixedOrOlderValue$"},
 	{"number before the frame is reused", "a reader sees that its segment ended (I13)",
 		"cache/segment.go", `	ended := s.number.CompareAndSwap(number, 0)`, `	ended := s.number.Load() == number`,
 		"./cache", "^TestALinkWithoutAllBytes$"},
