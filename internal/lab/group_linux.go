@@ -69,6 +69,9 @@ func group(ctx context.Context, o *options, w io.Writer) error {
 	if err := x.fits(); err != nil {
 		return fmt.Errorf("a cache that fits: %w", err)
 	}
+	if o.Quick {
+		return nil // when the kernel kills is not to be had in a moment
+	}
 	if err := x.tooLarge(); err != nil {
 		return fmt.Errorf("a cache that does not fit: %w", err)
 	}
@@ -106,7 +109,7 @@ func (x *groupRun) fits() error {
 			return err
 		case n.Kind == "warned":
 			return fmt.Errorf("it fits, and the log says %q", n.Warned)
-		case n.Wrong > 0 || n.Health != "" || n.Kind == "filled" && n.Found < keys*98/100:
+		case n.Wrong > 0 || unhealthy(n.Health) || n.Kind == "filled" && n.Found < keys*98/100:
 			return fmt.Errorf("of %d keys: %+v", keys, n)
 		}
 		most, anon, files = max(most, x.group.used()), max(anon, n.Vitals.Anon), max(files, n.Vitals.Disk)
@@ -160,4 +163,10 @@ func (x *groupRun) tooLarge() error {
 	c.say("close")
 	_, err = c.within(time.Minute, func(n *fillNote) bool { return n.Kind == "ended" })
 	return err
+}
+
+// unhealthy is for all but a ring that is full: where the disk is slow that is what is
+// promised.
+func unhealthy(health string) bool {
+	return health != "" && !strings.HasPrefix(health, "weak generations paused")
 }
