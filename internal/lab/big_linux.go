@@ -18,7 +18,7 @@ func big(ctx context.Context, o *options, w io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	live := int64(o.count(24, 4200)) << 20                                                       // bytes, of values
+	live := int64(o.count(256, 4200)) << 20                                                      // bytes, of values
 	p := fillPlan{Dir: filepath.Join(dir, "cache"), MaxBytes: live + live/16, Size: 16<<10 - 64} // whole ones fit into a segment
 	p.Keys = int(live / int64(p.Size))
 	if err := bigLives(ctx, p, w); err != nil {
