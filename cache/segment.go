@@ -6,7 +6,7 @@ import "sync/atomic"
 // a run of pages in memory for as long as its number is not 0.
 //
 // The number publishes: who opens a segment stores the frame first and the number
-// last; who takes it away stores 0, loads it once, and only then lets anybody
+// last; who takes it away swaps it for 0, loads it once, and only then lets anybody
 // write into the frame. A number never repeats, so a reader that saw number n
 // before and after its copy copied bytes of segment n.
 type segment struct {
