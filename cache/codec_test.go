@@ -70,10 +70,10 @@ func forms() []form {
 
 // checkForm: whatever bytes a decoder is given, it does not panic nor keep them,
 // and what it takes for a value is stored and read again the same.
-func checkForm(t testing.TB, f form, src []byte) {
+func checkForm(t testing.TB, f form, src []byte) (taken bool) {
 	once, err := f.again(src)
 	if err != nil {
-		return
+		return false
 	}
 	if f.exact && !bytes.Equal(once, src) {
 		t.Errorf("%s: %x decodes, and is stored as %x", f.name, src, once)
@@ -82,6 +82,7 @@ func checkForm(t testing.TB, f form, src []byte) {
 	if err != nil || !bytes.Equal(twice, once) {
 		t.Errorf("%s: %x is stored as %x, then as %x: %v", f.name, src, once, twice, err)
 	}
+	return true
 }
 
 func seedsOfForms() (seeds [][]byte) {

@@ -59,7 +59,7 @@ func forgedOptions(fs *crashfs.FS, mode byte) *Options {
 
 func openTarget(tb testing.TB) *fuzzing.Target {
 	disk := forgedSample(tb)
-	check := func(t testing.TB, script []byte, mode byte) {
+	check := func(t testing.TB, script []byte, mode byte) bool {
 		fs := disk.Clone()
 		if err := forge.Apply(fs, script); err != nil {
 			t.Fatal(err)
@@ -74,6 +74,7 @@ func openTarget(tb testing.TB) *fuzzing.Target {
 		if err != nil {
 			t.Fatalf("open: %v", err)
 		}
+		warm := c.Recovery().Outcome != OutcomeCold
 		readForged(t, c, mode&openSealed == 0)
 		want := useForged(t, c)
 		if used := fuzzing.Allocated() - before; used > 64<<20 {
@@ -89,6 +90,7 @@ func openTarget(tb testing.TB) *fuzzing.Target {
 			checkUsed(t, c, want)
 		}
 		drop(c)
+		return warm
 	}
 	scripts, err := forge.Scripts(disk, worldDir)
 	if err != nil {

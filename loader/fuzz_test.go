@@ -50,7 +50,7 @@ func spoil(w *writer, script []byte) {
 
 // checkSpoiled loads a damaged directory: whatever comes back is of one of the
 // states that were acknowledged, and of the newest if a record of it verifies.
-func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
+func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) (warm bool) {
 	res, err := Load(context.Background(), Options{FS: w.fs, Dir: w.dir, Schema: "s1", Workers: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
 		if res.Reason == nil && res.LastGeneration > 0 {
 			t.Error("a cold start without a reason")
 		}
-		return
+		return false
 	}
 	state := states[[2]uint64{res.Record.Generation, uint64(res.Weak)}]
 	if state == nil {
@@ -70,6 +70,7 @@ func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
 	if res.Record.Generation != w.generation && !res.MayBeStale && !w.zeroed(w.generation) {
 		t.Errorf("opened %d of %d without saying so", res.Record.Generation, w.generation)
 	}
+	return true
 }
 
 // zeroed reports whether both copies of a record look as if they never were.
@@ -136,7 +137,7 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 	w, states := spoiledSample(tb)
 	disk := w.disk()
 	w.weak = nil
-	check := func(t testing.TB, script []byte, mode byte) {
+	check := func(t testing.TB, script []byte, mode byte) bool {
 		c := *w
 		c.t, c.fs = t, disk.Clone()
 		if mode == spoiled {
@@ -145,11 +146,10 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 			c.must(forge.Apply(c.disk(), script))
 		}
 		if mode != forged {
-			checkSpoiled(t, &c, states)
-			return
+			return checkSpoiled(t, &c, states)
 		}
 		c.must(forge.Seal(c.disk(), c.dir))
-		checkForged(t, &c)
+		return checkForged(t, &c)
 	}
 	rng := rand.New(rand.NewPCG(1, 0))
 	script := make([]byte, 60)
@@ -167,7 +167,7 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 }
 
 // checkForged loads twice: what is there has to be fit for use.
-func checkForged(t testing.TB, w *writer) {
+func checkForged(t testing.TB, w *writer) (warm bool) {
 	var digests [2]uint64
 	for i := range digests {
 		before := fuzzing.Allocated()
@@ -178,7 +178,7 @@ func checkForged(t testing.TB, w *writer) {
 		if used := fuzzing.Allocated() - before; used > 16<<20 {
 			t.Errorf("%d bytes allocated to load", used)
 		}
-		if res.Record != nil {
+		if warm = res.Record != nil; warm {
 			digests[i] = res.Digest()
 			for k := range res.Shards {
 				checkUsable(t, res.Record.Geometry, &res.Shards[k])
@@ -189,6 +189,7 @@ func checkForged(t testing.TB, w *writer) {
 	if digests[0] != digests[1] {
 		t.Errorf("the same files twice: digests %x and %x", digests[0], digests[1])
 	}
+	return warm
 }
 
 func FuzzLoad(f *testing.F) { loadTarget(f).Fuzz(f) }

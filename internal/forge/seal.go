@@ -37,16 +37,23 @@ func Seal(disk *crashfs.FS, dir string) error {
 			return err
 		}
 	}
-	newest := uint64(0)
+	var newest anchor
 	for _, name := range [...]string{pagefile.RecordsName, pagefile.MirrorName} {
 		if err := sealRing(disk, dir, name, &newest); err != nil {
 			return err
 		}
 	}
+	sealLinks(disk, dir, newest.WeakPos)
 	return nil
 }
 
-func sealRing(disk *crashfs.FS, dir, name string, newest *uint64) error {
+// An anchor is where links follow the newest record.
+type anchor struct {
+	generation uint64
+	pagefile.WeakPos
+}
+
+func sealRing(disk *crashfs.FS, dir, name string, newest *anchor) error {
 	f, err := disk.OpenFile(path.Join(dir, name), 0, 0)
 	if err != nil {
 		return nil // lost
@@ -78,10 +85,10 @@ func edit(disk *crashfs.FS, name string, off int64, n int, change func(b []byte)
 	if err != nil || off < 0 || off >= size {
 		return err
 	}
-	b := make([]byte, size-off)
 	if n >= 0 {
-		b = b[:min(int64(n), size-off)]
+		size = min(size, off+int64(n))
 	}
+	b := make([]byte, size-off)
 	if _, err := f.ReadAt(b, off); err != nil {
 		return err
 	}
@@ -107,9 +114,8 @@ func sealBlocks(b []byte) {
 	}
 }
 
-// sealRecord seals a slot, after the blobs that its record names; the links after
-// that of the newest.
-func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *uint64) {
+// sealRecord seals a slot, after the blobs that its record names.
+func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *anchor) {
 	if len(b) < 232 || string(b[:8]) != "EmberGen" {
 		return
 	}
@@ -130,9 +136,8 @@ func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *uint64) {
 		})
 		at += 32
 	}
-	if g := le.Uint64(b[48:]); g > *newest {
-		*newest = g
-		sealLinks(disk, dir, pagefile.WeakPos{File: le.Uint64(b[96:]), Offset: le.Uint64(b[104:]), Hash: le.Uint64(b[120:])})
+	if g := le.Uint64(b[48:]); g > newest.generation {
+		*newest = anchor{g, pagefile.WeakPos{File: le.Uint64(b[96:]), Offset: le.Uint64(b[104:]), Hash: le.Uint64(b[120:])}}
 	}
 	seal(b, n-8)
 }

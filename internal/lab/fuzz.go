@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 )
@@ -18,8 +19,12 @@ type decoder struct {
 
 const anything, executions = "TestDecodersTakeAnything", "-executions"
 
-// decoders are all there are. The last three work on whole directories, and are slow.
+// decoders are all there are, the longest first: they run side by side. Three work on
+// whole directories or caches, and are slow.
 var decoders = []decoder{
+	{"./loader", "FuzzLoad", "TestLoadTakesAnything", executions, 200_000},
+	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 50_000},
+	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 1000},
 	{"./pagefile", "FuzzName", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzHolder", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzStruct", anything, executions, 10_000_000},
@@ -35,9 +40,6 @@ var decoders = []decoder{
 	{"./cache", "FuzzPieces", anything, executions, 10_000_000},
 	{"./cache", "FuzzNames", anything, executions, 10_000_000},
 	{"./cache", "FuzzLimit", anything, executions, 10_000_000},
-	{"./loader", "FuzzLoad", "TestLoadTakesAnything", executions, 200_000},
-	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 50_000},
-	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 1000},
 }
 
 // chosenDecoders are those that -only names, all without it.
@@ -63,16 +65,17 @@ var fuzzExperiment = experiment{
 		if o.Quick && o.Only == "" { // one of each test
 			chosen = slices.CompactFunc(chosen, func(a, b decoder) bool { return a.pkg+a.suite == b.pkg+b.suite })
 		}
-		for _, d := range chosen {
-			tests := "^" + d.suite + "$"
-			if d.suite == anything {
-				tests += "/^" + d.name + "$"
-			}
-			s := suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(2, d.full))}}
-			if err := s.run(ctx, o, w); err != nil {
-				return err
-			}
-		}
-		return nil
+		lines := &lineWriter{w: w}
+		return inLanes(runtime.GOMAXPROCS(0), chosen, func(d decoder) error {
+			return d.suiteOf(o).run(ctx, o, lines)
+		})
 	},
+}
+
+func (d *decoder) suiteOf(o *options) *suite {
+	tests := "^" + d.suite + "$"
+	if d.suite == anything {
+		tests += "/^" + d.name + "$"
+	}
+	return &suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(2, d.full))}}
 }
