@@ -15,9 +15,25 @@ import (
 )
 
 var (
-	executionsFlag = flag.Int("executions", 60, "damaged directories that are loaded")
-	seedFlag       = flag.Int64("seed", 1, "of the damage")
+	executionsFlag  = flag.Int("executions", 2000, "inputs made for each decoder")
+	directoriesFlag = flag.Int("directories", 60, "damaged directories that are loaded")
+	seedFlag        = flag.Int64("seed", 1, "of the damage")
 )
+
+func FuzzChoose(f *testing.F)  { chooseTarget(f).Fuzz(f) }
+func FuzzRecover(f *testing.F) { recoverTarget(f).Fuzz(f) }
+
+// TestDecodersTakeAnything is the two parts of Load for a moment, with -executions for
+// long: what is chosen among records, and what is made of the one that was.
+func TestDecodersTakeAnything(t *testing.T) {
+	for _, target := range []func(testing.TB) *fuzzing.Target{chooseTarget, recoverTarget} {
+		g := target(t)
+		t.Run(g.Name, func(t *testing.T) {
+			t.Logf("seed %d (set with -seed)", *seedFlag)
+			g.Run(t, *executionsFlag, *seedFlag)
+		})
+	}
+}
 
 // A spoiler damages files: each six bytes of its script name a file, an offset
 // and what to do there.
@@ -196,7 +212,7 @@ func FuzzLoad(f *testing.F) { loadTarget(f).Fuzz(f) }
 
 func TestLoadTakesAnything(t *testing.T) {
 	t.Logf("seed %d (set with -seed)", *seedFlag)
-	loadTarget(t).Run(t, *executionsFlag, *seedFlag)
+	loadTarget(t).Run(t, *directoriesFlag, *seedFlag)
 }
 
 // Sealing a directory that is not damaged changes nothing, and what was damaged and

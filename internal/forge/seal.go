@@ -3,6 +3,7 @@ package forge
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
 	"path"
 
 	"github.com/cespare/xxhash/v2"
@@ -12,6 +13,12 @@ import (
 )
 
 var le = binary.LittleEndian
+
+// Files are what is sealed.
+type Files interface {
+	OpenFile(name string, flag int, perm os.FileMode) (pagefile.File, error)
+	Overwrite(name string, off int64, data []byte) error
+}
 
 // checksum is xxHash64, 1 for 0.
 func checksum(b []byte) uint64 { return max(xxhash.Sum64(b), 1) }
@@ -25,15 +32,7 @@ func seal(b []byte, at int) { le.PutUint64(b[at:], checksum(b[:at])) }
 // changed.
 func Seal(disk *crashfs.FS, dir string) error {
 	for _, name := range disk.List() {
-		kind, _, ok := pagefile.ParseName(path.Base(name))
-		if !ok {
-			continue
-		}
-		err := edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
-		if err == nil && kind == pagefile.KindImage {
-			err = edit(disk, name, 0, -1, sealBlocks)
-		}
-		if err != nil {
+		if err := SealFile(disk, name); err != nil {
 			return err
 		}
 	}
@@ -47,13 +46,33 @@ func Seal(disk *crashfs.FS, dir string) error {
 	return nil
 }
 
+// SealFile seals the header of a file, and all blocks of an image.
+func SealFile(disk Files, name string) error {
+	kind, _, ok := pagefile.ParseName(path.Base(name))
+	if !ok {
+		return nil
+	}
+	err := edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
+	if err == nil && kind == pagefile.KindImage {
+		err = edit(disk, name, 0, -1, sealBlocks)
+	}
+	return err
+}
+
+// SealRecord seals a record, and all that it names.
+func SealRecord(disk Files, dir string, slot []byte) {
+	var of anchor
+	sealRecord(disk, dir, slot, &of)
+	sealLinks(disk, dir, of.WeakPos)
+}
+
 // An anchor is where links follow the newest record.
 type anchor struct {
 	generation uint64
 	pagefile.WeakPos
 }
 
-func sealRing(disk *crashfs.FS, dir, name string, newest *anchor) error {
+func sealRing(disk Files, dir, name string, newest *anchor) error {
 	f, err := disk.OpenFile(path.Join(dir, name), 0, 0)
 	if err != nil {
 		return nil // lost
@@ -75,7 +94,7 @@ func sealRing(disk *crashfs.FS, dir, name string, newest *anchor) error {
 }
 
 // edit rewrites n bytes of a file, as far as it goes; -1: all of it.
-func edit(disk *crashfs.FS, name string, off int64, n int, change func(b []byte)) error {
+func edit(disk Files, name string, off int64, n int, change func(b []byte)) error {
 	f, err := disk.OpenFile(name, 0, 0)
 	if err != nil {
 		return nil // lost: nothing to seal
@@ -115,7 +134,7 @@ func sealBlocks(b []byte) {
 }
 
 // sealRecord seals a slot, after the blobs that its record names.
-func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *anchor) {
+func sealRecord(disk Files, dir string, b []byte, newest *anchor) {
 	if len(b) < 232 || string(b[:8]) != "EmberGen" {
 		return
 	}
@@ -145,7 +164,7 @@ func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *anchor) {
 // mostLinks bounds what is sealed of a chain.
 const mostLinks = 100
 
-func sealLinks(disk *crashfs.FS, dir string, pos pagefile.WeakPos) {
+func sealLinks(disk Files, dir string, pos pagefile.WeakPos) {
 	name := path.Join(dir, pagefile.FileName(pagefile.KindWeak, pos.File))
 	for range mostLinks {
 		length := uint64(0)

@@ -3,6 +3,7 @@ package fuzzing
 import (
 	"math/rand/v2"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
 
@@ -83,6 +84,7 @@ func (g *Target) check(t testing.TB, b []byte, mode byte, before uint64) (taken 
 // Run checks the seeds, the corpus, and n inputs that are made of them. The same
 // corpus, n and seed give the same inputs. If none of them is taken nothing was tried.
 func (g *Target) Run(t *testing.T, n int, seed int64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // most is short-lived
 	corpus, err := Corpus(filepath.Join("testdata", "fuzz", g.Name))
 	if err != nil {
 		t.Fatal(err)

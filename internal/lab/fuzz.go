@@ -22,7 +22,8 @@ const anything, executions = "TestDecodersTakeAnything", "-executions"
 // decoders are all there are, the longest first: they run side by side. Three work on
 // whole directories or caches, and are slow.
 var decoders = []decoder{
-	{"./loader", "FuzzLoad", "TestLoadTakesAnything", executions, 200_000},
+	{"./loader", "FuzzRecover", anything, executions, 10_000_000},
+	{"./loader", "FuzzLoad", "TestLoadTakesAnything", "-directories", 1_000_000},
 	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 50_000},
 	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 1000},
 	{"./pagefile", "FuzzName", anything, executions, 10_000_000},
@@ -35,6 +36,7 @@ var decoders = []decoder{
 	{"./pagefile", "FuzzSection", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzImage", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzGhosts", anything, executions, 10_000_000},
+	{"./loader", "FuzzChoose", anything, executions, 10_000_000},
 	{"./cache", "FuzzDecoders", anything, executions, 10_000_000},
 	{"./cache", "FuzzHeader", anything, executions, 10_000_000},
 	{"./cache", "FuzzPieces", anything, executions, 10_000_000},
