@@ -16,7 +16,7 @@ import (
 var executionsFlag = flag.Int("executions", 1000, "inputs made for each decoder")
 
 var decoders = []func(testing.TB) *fuzzing.Target{
-	codecTarget, headerTarget, piecesTarget, namesTarget, limitTarget,
+	codecTarget, headerTarget, piecesTarget, namesTarget, limitTarget, shardTarget,
 }
 
 func FuzzDecoders(f *testing.F) { codecTarget(f).Fuzz(f) }
@@ -24,6 +24,7 @@ func FuzzHeader(f *testing.F)   { headerTarget(f).Fuzz(f) }
 func FuzzPieces(f *testing.F)   { piecesTarget(f).Fuzz(f) }
 func FuzzNames(f *testing.F)    { namesTarget(f).Fuzz(f) }
 func FuzzLimit(f *testing.F)    { limitTarget(f).Fuzz(f) }
+func FuzzShard(f *testing.F)    { shardTarget(f).Fuzz(f) }
 
 // TestDecodersTakeAnything is all of them for a moment; with -executions, for long.
 func TestDecodersTakeAnything(t *testing.T) {

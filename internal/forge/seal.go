@@ -52,11 +52,16 @@ func SealFile(disk Files, name string) error {
 	if !ok {
 		return nil
 	}
-	err := edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
-	if err == nil && kind == pagefile.KindImage {
-		err = edit(disk, name, 0, -1, sealBlocks)
+	if kind == pagefile.KindImage {
+		return edit(disk, name, 0, -1, SealImage)
 	}
-	return err
+	return edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
+}
+
+// SealImage seals the header and all blocks of an image.
+func SealImage(b []byte) {
+	sealHeader(b)
+	sealBlocks(b)
 }
 
 // SealRecord seals a record, and all that it names.

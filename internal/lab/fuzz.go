@@ -23,9 +23,10 @@ const anything, executions = "TestDecodersTakeAnything", "-executions"
 // whole directories or caches, and are slow.
 var decoders = []decoder{
 	{"./loader", "FuzzRecover", anything, executions, 10_000_000},
+	{"./cache", "FuzzShard", anything, executions, 10_000_000},
 	{"./loader", "FuzzLoad", "TestLoadTakesAnything", "-directories", 1_000_000},
-	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 50_000},
-	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 1000},
+	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 200_000},
+	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 500},
 	{"./pagefile", "FuzzName", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzHolder", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzStruct", anything, executions, 10_000_000},
