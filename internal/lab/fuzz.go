@@ -66,7 +66,12 @@ var fuzzExperiment = experiment{
 			return err
 		}
 		if o.Quick && o.Only == "" { // one of each test
-			chosen = slices.CompactFunc(chosen, func(a, b decoder) bool { return a.pkg+a.suite == b.pkg+b.suite })
+			seen := make(map[string]bool)
+			chosen = slices.DeleteFunc(chosen, func(d decoder) bool {
+				twice := seen[d.pkg+d.suite]
+				seen[d.pkg+d.suite] = true
+				return twice
+			})
 		}
 		lines := &lineWriter{w: w}
 		return inLanes(runtime.GOMAXPROCS(0), chosen, func(d decoder) error {
