@@ -24,9 +24,9 @@ const anything, executions = "TestDecodersTakeAnything", "-executions"
 var decoders = []decoder{
 	{"./loader", "FuzzRecover", anything, executions, 10_000_000},
 	{"./cache", "FuzzShard", anything, executions, 10_000_000},
-	{"./loader", "FuzzLoad", "TestLoadTakesAnything", "-directories", 1_000_000},
-	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 200_000},
-	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 500},
+	{"./loader", "FuzzLoad", "TestLoadTakesAnything", "-directories", 500_000},
+	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 100_000},
+	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 300},
 	{"./pagefile", "FuzzName", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzHolder", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzStruct", anything, executions, 10_000_000},
@@ -85,5 +85,5 @@ func (d *decoder) suiteOf(o *options) *suite {
 	if d.suite == anything {
 		tests += "/^" + d.name + "$"
 	}
-	return &suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(2, d.full))}}
+	return &suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(1, d.full))}}
 }
