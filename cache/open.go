@@ -86,6 +86,9 @@ func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
+	if p.openLive(o); p.liveDir != nil {
+		lo.Live = p.readLive
+	}
 	if o.Recovery.Generation != 0 {
 		lo.Durable = true
 		return lo
@@ -165,6 +168,8 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	c.persist, p.notices, p.clock, p.geo = p, c.notices, &c.clock, geo
 	if o.readOnly() {
 		c.mode.Store(modeRead)
+	} else if o.Durability.Live != "" {
+		p.newLive(c)
 	}
 	limit := max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal)
 	if c.journals, err = newChunks(journalRoom(limit, geo.Shards)); err != nil {
@@ -188,7 +193,7 @@ func (p *persistence) forget(res *loader.Result) {
 // cold drops what was loaded; the generations stay until a new one is complete.
 func (p *persistence) cold(res *loader.Result) {
 	res.Record, res.Shards, res.Weak = nil, nil, 0
-	res.Chain = pagefile.WeakPos{}
+	res.Chain, res.Live, res.Unfinished = pagefile.WeakPos{}, nil, nil
 }
 
 // takeUp has the cache go on in time, and name what it was opened from.
@@ -208,7 +213,9 @@ func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
 		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
+		Live: res.Live, Severed: len(res.Unfinished) > 0, Clock: res.Clock,
 	}
+	p.unfinished = res.Unfinished
 	if res.Record != nil {
 		for i := range res.Shards {
 			start.Count += len(res.Shards[i].Segments)
@@ -245,6 +252,9 @@ func (p *persistence) config(c *Cache) dump.Config {
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}
+	}
+	if c.livelog != nil {
+		cfg.Linked = c.livelog.linked
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

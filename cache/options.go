@@ -81,7 +81,17 @@ type Options struct {
 
 // Durability says when generations are written.
 type Durability struct {
-	Interval    time.Duration // between durable generations; default 1 s; negative: only Flush and Close
+	Interval time.Duration // between durable generations; default 1 s; negative: only Flush and Close
+	// Live is a folder on a tmpfs, made if it is missing, in which what was written
+	// since the last weak generation lies: with it a killed process loses nothing that
+	// returned. See docs/DESIGN.md, "A live log". It takes an eighth of MaxBytes, 1 to
+	// 64 MiB, of memory that is allocated when the cache opens and belongs to the
+	// process's control group, and makes a Set dearer. It needs weak generations.
+	// Where there is no tmpfs, or no room, or the system is not Linux, and while the
+	// disk is too slow for the log, weak generations serve: Health and a line in the
+	// log say so, and Stats.LiveGaps counts. Whoever else truncates the file kills the
+	// process: it is 0600. Close removes it. "": none.
+	Live        string
 	Weak        time.Duration // between weak generations, for killed processes, from the first durable one on; default 5 ms; negative: none
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
 	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16, 1 MiB at least
@@ -190,6 +200,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Options.Schema has %d bytes; the most is 255", len(o.Schema))
 	case o.Durability.Keep < 2 || o.Durability.Keep > 8:
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
+	case o.Durability.Live != "" && o.Durability.Weak < 0:
+		return fmt.Errorf("cache: Durability.Live is %q, and Durability.Weak is %v; a live log lasts from one weak generation to the next", o.Durability.Live, o.Durability.Weak)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
 	case o.Recovery.Unclean > UncleanDiscard:

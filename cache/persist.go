@@ -49,6 +49,10 @@ type persistence struct {
 	mapped             int64      // bytes of files, until release
 	sizes              dump.Sizes // of the files that Open found
 
+	liveDir    liveDir // nil: none, or liveErr says why there is none
+	liveErr    error
+	unfinished []loader.LiveOp // that Open finishes
+
 	mu     sync.Mutex
 	report RecoveryReport
 	outage outage
@@ -83,8 +87,14 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
+	if c.livelog == nil {
+		p.dropToken()
+	}
 	p.dumper = dump.New(p.config(c), c.source(), p.start)
 	p.start = dump.Start{}
+	if c.livelog != nil {
+		p.beginLive(ctx, c)
+	}
 	p.settle(ctx, &c.opts)
 	p.dumper.Start()
 	if !c.opts.hooks.step && !c.opts.hooks.lazily {
@@ -179,6 +189,9 @@ func (p *persistence) abandon() {
 	if p.result != nil {
 		_ = p.result.Close()
 	}
+	if p.liveDir != nil {
+		p.liveDir.Close()
+	}
 	if p.lock != nil {
 		_ = p.lock.Close()
 	}
@@ -208,6 +221,9 @@ func (c *Cache) persistStats(st *Stats) {
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
 	st.OnDisk, st.DumpBusy = d.OnDisk, d.Worked
 	st.LastVerified = c.persist.checks.verified.Load()
+	if c.livelog != nil {
+		st.LiveGaps = c.livelog.gaps.Load()
+	}
 }
 
 func randomWord() uint64 {

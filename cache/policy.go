@@ -137,6 +137,7 @@ func (s *shard) moveOnLocked(v *victim, target uint8, uses int) bool {
 		return false
 	}
 	copy(s.recordAt(target, pos), v.rec)
+	s.logRecordLocked(target, pos, len(v.rec)/unitSize)
 	s.putLocked(v.slot, makeWord(target, pos, v.w.tag()).withFreq(uses))
 	s.walked.moved += uint64(len(v.rec))
 	if own, _ := v.head.layout(s.segmentSize); own > 0 {

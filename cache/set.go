@@ -61,6 +61,9 @@ type entry struct {
 
 	guard guard  // of a conditional write
 	value []byte // as it was given
+
+	kept   []uint64 // where the live log has a large value's segments; see livelog.go
+	keptAt uint64   // the cut that it had gone on from
 }
 
 // cause is why what it replaces leaves: absence replaces nothing.
@@ -90,6 +93,15 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 
 // store stores what was checked, or answers conflict.
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
+	if c.livelog != nil && c.keeps(key, value, &o) {
+		c.batches.RLock() // no cut before what is kept of it is told
+		defer c.batches.RUnlock()
+	}
+	return c.storeUncut(key, value, o, g)
+}
+
+// storeUncut is store for who holds batches.
+func (c *Cache) storeUncut(key, value []byte, o EntryOptions, g guard) outcome {
 	var e entry
 	ok := c.prepare(&e, key, value, o)
 	e.guard = g
@@ -156,6 +168,9 @@ func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 		flags |= flagLarge
 	}
 	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
+	if c.livelog != nil && flags&flagLarge != 0 {
+		c.livelog.keep(e, c.segmentSize)
+	}
 	return true
 }
 
@@ -245,6 +260,12 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 			return hit, true
 		}
 	}
+	if s.log != nil {
+		s.logEntryLocked(e, pos, units)
+		if found && !tagged {
+			s.logDyingLocked(old, oldHead)
+		}
+	}
 	w := makeWord(q, pos, tagOf(e.hash)).withFreq(uses)
 	s.putLocked(slot, w)
 	if tagged {
@@ -323,6 +344,7 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 		return false
 	}
 	h := readHeader(rec)
+	s.logDyingLocked(w, h)
 	s.putLocked(slot, 0)
 	s.evictedLocked(w, h)
 	return true
@@ -335,6 +357,7 @@ func (s *shard) dropBodyLocked(e *entry) {
 		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
 	}
 	s.cache.freeLarge(e.list(s.segmentSize))
+	s.commitTagLocked(e.guard.tag)
 }
 
 // findLocked looks key up by comparing keys: its slot, word and header if it is
@@ -399,7 +422,11 @@ func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (out
 	case o == absent:
 	case !g.passesLocked(s, o == hit, w, h):
 		o = conflict
+	case o == miss:
+		s.commitTagLocked(g.tag)
 	case o == hit:
+		s.tagLocked(g.tag)
+		s.logDyingLocked(w, h)
 		s.putLocked(slot, 0)
 		s.forgetLocked(w, h, why)
 		s.stats.deletes.Add(1)

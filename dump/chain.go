@@ -13,6 +13,7 @@ var (
 	errJournalLost = errors.New("weak generations paused: a journal overflowed")
 	errLap         = errors.New("weak generations paused: a queue is a lap beyond its image")
 	errDamage      = errors.New("weak generations paused: what was opened is damaged")
+	errInherited   = errors.New("weak generations paused: what was opened is not all in the ring")
 )
 
 // A chain is the weak chain: one link per cut, each naming the one before it by
@@ -23,16 +24,17 @@ type chain struct {
 	units          uint64 // per segment
 	lineage, opens uint64
 
-	ring  *ring
-	up    bool
-	first uint64                // number of the anchor that it began with, 0: an earlier process began it
-	why   error                 // of being down; nil: it never was up
-	pos   pagefile.WeakPos      // after the newest link; Offset is kept by ring
-	cuts  []pagefile.ShardState // of the newest cut, where the next link begins
-	heads [][fileQueues]uint64  // at the start of the image in force; nil: none
-	since int64                 // bytes of links since the newest durable cut
-	links uint64                // written
-	bytes int64                 // of them
+	ring      *ring
+	up        bool
+	first     uint64                // number of the anchor that it began with, 0: an earlier process began it
+	why       error                 // of being down; nil: it never was up
+	pos       pagefile.WeakPos      // after the newest link; Offset is kept by ring
+	cuts      []pagefile.ShardState // of the newest cut, where the next link begins
+	heads     [][fileQueues]uint64  // at the start of the image in force; nil: none
+	inherited [][]pagefile.Section  // see Inherit
+	since     int64                 // bytes of links since the newest durable cut
+	links     uint64                // written
+	bytes     int64                 // of them
 
 	builder pagefile.BlobBuilder
 	section pagefile.Section

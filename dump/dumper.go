@@ -26,6 +26,7 @@ type Dumper struct {
 	quit      chan struct{} // closed by Close
 	done      chan struct{} // closed when no file is touched any more
 	kick      chan struct{} // wakes the durable loop
+	soon      chan struct{} // wakes the weak loop
 	loops     sync.WaitGroup
 
 	mu       sync.Mutex
@@ -101,6 +102,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		quit:     make(chan struct{}),
 		done:     make(chan struct{}),
 		kick:     make(chan struct{}, 1),
+		soon:     make(chan struct{}, 1),
 		pending:  newPending(shards, cfg.PendingBytes),
 		base:     restored(&start),
 		forecast: newForecast(shards),
@@ -148,6 +150,12 @@ func (d *Dumper) restore(s *Start) {
 	d.chain.pos = s.Chain
 	if d.cfg.WeakBytes > 0 && !s.NewLineage {
 		d.resume(s)
+	}
+	if d.chain.up && (len(s.Live) > 0 || s.Severed) {
+		d.chain.stop(errInherited)
+		if !s.Severed {
+			d.chain.inherited = s.Live
+		}
 	}
 }
 
@@ -301,6 +309,9 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	d.look() // a disk that hangs shows what waits for it
 	slow := d.watchStep("write weak generation", true)
 	d.chain.add(c, anchor)
+	if d.cfg.Linked != nil {
+		d.cfg.Linked(c, d.chain.pos, d.chain.follows(d.base.record))
+	}
 	d.src.Drop(d.pending.shrink())
 	slow()
 	d.look()

@@ -39,7 +39,13 @@ func (l *load) applyChain() {
 		return
 	}
 	defer src.Close()
-	l.applyLinks(l.readChain(src, name, start), name)
+	links := l.readChain(src, name, start)
+	l.applyLinks(links, name)
+	prev := uint64(0)
+	if n := len(links); n > 0 {
+		prev = links[n-1].blob.Header.Prev
+	}
+	l.applyLive(prev)
 	if l.unread {
 		l.res.Chain = pagefile.WeakPos{} // more may follow: nothing is to be put in its place
 	}

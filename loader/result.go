@@ -48,6 +48,13 @@ type Result struct {
 	Clock  int64 // the newest of record and links, ms
 	Shards []Shard
 
+	// Live is what a live log had after Chain, by half. Before anything else is
+	// written to the ring it is written there, each half as a link.
+	Live [][]pagefile.Section
+	// Unfinished is what was under way then. It has to be finished, and the cache is
+	// at no cut before: no link may say that it is.
+	Unfinished []LiveOp
+
 	Image    *pagefile.ImageReader // nil: none, or lost
 	Pages    io.ReaderAt           // mapping or file; fails if there is none
 	Findings []Finding

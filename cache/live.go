@@ -1,0 +1,327 @@
+package cache
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/pagefile"
+)
+
+// With Durability.Live what a link of the weak chain will have is in memory that
+// outlives the process before anybody can see it; see livelog.go. A liveLog is that
+// memory, from when the process begins to use it.
+//
+// Until then the memory may hold what the process before left, and Open has applied.
+// So it begins only when a killed process would find all of that in the ring or in a
+// durable generation: when the dumper says that the chain is up and that a record
+// leads to it.
+type liveLog struct {
+	c    *Cache
+	dir  liveDir
+	name string
+	size int64
+
+	seq   atomic.Uint64 // the cut that shards go on from; 0: they write nothing
+	slots atomic.Uint64 // of what is under way
+	mem   *pagefile.Live
+	gap   atomic.Uint64 // the last seq whose half was not whole
+	gaps  atomic.Uint64 // how many were not
+
+	dumper atomic.Pointer[dump.Dumper]
+	made   chan struct{} // closed when make ends
+
+	clearing sync.Mutex // one Clear at a time is told
+
+	mu    sync.Mutex
+	state liveState
+	based uint64 // the last seq that a link leads to
+	down  bool   // the last cut got no link
+	err   error  // why it will not be used
+}
+
+type liveState uint8
+
+const (
+	liveWaits  liveState = iota // for a link that a record leads to
+	liveMaking                  // its memory
+	liveArmed                   // shards write from the next cut on
+	liveFailed
+)
+
+// A liveDir is where the memory lies; pagefile.LiveDir, but for tests.
+type liveDir interface {
+	Read(name string) ([]byte, error)
+	Make(name string, size int64) ([]byte, error)
+	Remove(name string)
+	Close()
+	Release()
+}
+
+// liveToken is the file of the directory that names the session whose log may be
+// applied: that of the last process that had the directory, if it had one. A process
+// without the option removes it: what it does the log does not know.
+const liveToken = "LIVE"
+
+func liveName(geo pagefile.Geometry) string { return fmt.Sprintf("ember-%016x.live", geo.DirID) }
+
+// liveLogSize is the memory that the log takes: room for some cuts at full speed.
+func (o *Options) liveLogSize(g geometry) int64 {
+	if o.Durability.Live == "" {
+		return 0
+	}
+	return pagefile.LiveSize(g.shards, min(max(o.MaxBytes/8, 1<<20), 64<<20))
+}
+
+// openLive finds the folder; it is asked before anything is loaded.
+func (p *persistence) openLive(o *Options) {
+	if o.Durability.Live == "" || o.readOnly() || p.liveDir != nil || p.liveErr != nil {
+		return
+	}
+	if p.liveDir = o.hooks.live; p.liveDir != nil {
+		return
+	}
+	d, err := pagefile.OpenLiveDir(o.Durability.Live)
+	if p.liveErr = err; err == nil {
+		p.liveDir = d
+	}
+}
+
+// readLive gives the loader the log that the last process wrote.
+func (p *persistence) readLive(geo pagefile.Geometry) []byte {
+	session := p.readToken()
+	if session == 0 {
+		return nil
+	}
+	b, err := p.liveDir.Read(liveName(geo))
+	if err != nil {
+		p.liveErr = err
+		return nil
+	}
+	if have, _, based := pagefile.PeekLive(b); have != session || !based {
+		return nil
+	}
+	return b
+}
+
+const tokenSize = 24
+
+func (p *persistence) tokenPath() string { return filepath.Join(p.dir, liveToken) }
+
+func (p *persistence) readToken() (session uint64) {
+	f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var b [tokenSize]byte
+	if n, _ := f.ReadAt(b[:], 0); n < tokenSize || string(b[:8]) != "EmberLv1" || binary.LittleEndian.Uint64(b[16:]) != ^binary.LittleEndian.Uint64(b[8:]) {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b[8:])
+}
+
+func (p *persistence) writeToken(session uint64) error {
+	f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := append(make([]byte, 0, tokenSize), "EmberLv1"...)
+	b = binary.LittleEndian.AppendUint64(b, session)
+	b = binary.LittleEndian.AppendUint64(b, ^session)
+	_, err = f.WriteAt(b, 0)
+	return err
+}
+
+// dropToken is for a process that writes no log.
+func (p *persistence) dropToken() {
+	if f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0); err == nil {
+		f.Close()
+		_ = p.fs.Remove(p.tokenPath())
+	}
+}
+
+// newLive prepares the log of a cache that will have a dumper.
+func (p *persistence) newLive(c *Cache) {
+	g := shapeOf(p.geo)
+	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{})}
+	if p.liveErr != nil {
+		c.livelog.fail(p.liveErr)
+	}
+}
+
+// linked is told of each cut by the dumper, under its cut mutex.
+func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = !ok
+	defer l.killable()
+	switch {
+	case l.state == liveArmed && ok && l.seq.Load() == cut.Epoch:
+		l.mem.SetBase(cut.Epoch, pos)
+		l.based = cut.Epoch
+	case l.state == liveWaits && ok:
+		l.state = liveMaking
+		go l.make()
+	}
+}
+
+// make begins to use the memory: what it held is in files by now.
+func (l *liveLog) make() {
+	defer close(l.made)
+	p := l.c.persist
+	b, err := l.dir.Make(l.name, l.size)
+	session := randomWord() | 1
+	if err == nil {
+		l.mem = pagefile.NewLive(b, len(l.c.shards), session, p.geo.DirID)
+		l.killable()
+		err = p.writeToken(session)
+	}
+	if err != nil {
+		l.fail(err)
+		p.dropToken() // all that it leads to is in files
+		return
+	}
+	if d, ok := l.dir.(*pagefile.LiveDir); ok {
+		runtime.AddCleanup(l.c, (*pagefile.LiveDir).Release, d)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == liveMaking {
+		l.state = liveArmed
+	}
+}
+
+func (l *liveLog) fail(err error) {
+	l.mu.Lock()
+	l.state, l.err = liveFailed, err
+	l.mu.Unlock()
+	l.c.notices.say(slog.LevelWarn, "no live log: a killed process loses what weak generations lose", "no_live_log",
+		"dir", l.c.opts.Durability.Live, "err", err)
+}
+
+// next has shards go on in the other half from a new cut on. No cut falls, and none
+// of them writes in that half: all went on from it with the cut before.
+func (l *liveLog) next(epoch uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == liveArmed {
+		l.mem.Reset(epoch)
+		l.seq.Store(epoch)
+	}
+}
+
+// missed counts a half that is not whole.
+func (l *liveLog) missed(seq uint64) {
+	if l.gap.Swap(seq) != seq {
+		l.gaps.Add(1)
+	}
+}
+
+// health is why a killed process would lose something.
+func (l *liveLog) health() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq := l.seq.Load()
+	switch {
+	case l.err != nil: // for good
+		return fmt.Errorf("cache: no live log in %s: %w", l.c.opts.Durability.Live, l.err)
+	case l.based == 0 || l.down:
+		return errLiveWaits
+	case seq != 0 && (l.gap.Load() == seq || l.mem.Broken(seq)):
+		return errLiveFull
+	}
+	return nil
+}
+
+var (
+	errLiveWaits = errors.New("cache: the live log waits for a generation; weak generations serve a killed process until then")
+	errLiveFull  = errors.New("cache: the live log is full; weak generations serve a killed process until the next one")
+)
+
+// tick asks for a cut before a half is full.
+func (l *liveLog) tick() {
+	d := l.dumper.Load()
+	if seq := l.seq.Load(); d != nil && seq != 0 && l.mem.Fullness(seq) >= 32 {
+		d.WeakSoon()
+	}
+}
+
+// beginLive has the log in force before Open returns, if files can say so in time.
+// What the last process had under way is finished, and what it left of its log goes
+// to the ring.
+func (p *persistence) beginLive(ctx context.Context, c *Cache) {
+	c.redo(p.unfinished)
+	p.unfinished = nil
+	l := c.livelog
+	l.dumper.Store(p.dumper)
+	limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
+	defer cancel()
+	_, _ = within(limit, func() (err error) {
+		if err = p.dumper.Inherit(); err == nil {
+			err = p.dumper.Weak()
+		}
+		if err != nil || l.waits() {
+			if _, err = p.dumper.Flush(limit); err == nil {
+				err = p.dumper.Weak()
+			}
+		}
+		if l.waits() {
+			return err
+		}
+		<-l.made
+		return p.dumper.Weak()
+	}, func(error) {})
+	if err := l.health(); err != nil {
+		p.notices.say(slog.LevelWarn, "no live log yet", "live_log_waits", "err", err)
+	}
+}
+
+// waits reports whether no link has led to the memory yet, and one may.
+func (l *liveLog) waits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == liveWaits
+}
+
+// end gives the log up. What is durable needs none; after a Close that failed the
+// next Open does.
+func (l *liveLog) end(p *persistence, durable bool) {
+	for _, s := range l.c.shards {
+		s.mu.Lock()
+		s.log = nil
+		s.mu.Unlock()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if durable && l.state == liveArmed {
+		l.mem.End()
+		l.dir.Remove(l.name)
+		p.dropToken()
+	}
+	l.state = liveFailed
+}
+
+// liveHealth is for Health; what the dumper has to say comes first.
+func (p *persistence) liveHealth(c *Cache, err error) error {
+	if c.livelog == nil || err != nil {
+		return err
+	}
+	return c.livelog.health()
+}
+
+// killable is for tests.
+func (l *liveLog) killable() {
+	if f := l.c.opts.hooks.killable; f != nil {
+		f()
+	}
+}

@@ -1,0 +1,262 @@
+package cache
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/embercache/ember/loader"
+	"github.com/embercache/ember/pagefile"
+)
+
+// The order of a write with a live log: *reserve; copy; what the write does is a
+// whole group in the log; publish the slot; append to the journal.* A group is
+// counted in by one store, after all that it has and before the slot. So whoever saw
+// an effect, and did something because of it, did that after the log had the cause:
+// when a process is killed its stores stay, in an order in which no effect comes
+// before its cause. // I9
+//
+// What changes nothing that a Get can see may come later, with the next group: a
+// word that moves to another slot, a bucket that is split, a segment that is sealed,
+// an entry that was evicted and its head. A key is in two slots for as long as it
+// moves, so both stores are in one group.
+//
+// The log is memory of ours: no store into it waits for a disk or asks the kernel.
+// All of it is allocated and mapped before the first. // I7
+
+// startLogLocked goes on in the half of a new cut.
+func (s *shard) startLogLocked(epoch uint64) {
+	if s.log == nil {
+		s.log = s.cache.livelog.mem.Writer(s.id)
+	}
+	s.log.Cut(epoch)
+	s.logDelta, s.logTag, s.logHead = 0, 0, 0
+	s.cache.livelog.killable()
+}
+
+// logStoreLocked logs a slot's new word before it is stored.
+func (s *shard) logStoreLocked(slot uint32, w word) {
+	s.log.Store(slot, uint64(w.onFile()))
+	s.logDelta += taken(w.onFile()) - taken(s.index.load(slot).onFile())
+	if !s.logHeld {
+		s.commitLogLocked()
+	}
+}
+
+// commitLogLocked makes a group of what waits. The gauges do not know it yet.
+func (s *shard) commitLogLocked() {
+	st := s.stateLocked()
+	st.Entries = uint32(max(int64(st.Entries)+s.logDelta, 0))
+	p, v := s.log.Commit(&st, s.logTag)
+	s.logDelta, s.logTag, s.logHead = 0, 0, st.Heads[0]+st.Heads[1]
+	if p != nil {
+		publish(p, v)
+		s.cache.livelog.killable()
+	}
+	if s.log.Broken() {
+		s.cache.livelog.missed(s.log.Seq())
+	}
+}
+
+// tagLocked says that the next group is a step of what is under way.
+func (s *shard) tagLocked(tag uint64) {
+	if s.log != nil {
+		s.logTag = tag
+	}
+}
+
+// commitTagLocked logs a step that stored nothing.
+func (s *shard) commitTagLocked(tag uint64) {
+	if s.log != nil && tag != 0 {
+		s.logTag = tag
+		s.commitLogLocked()
+	}
+}
+
+// logHeadsLocked logs how far the cleaner came, lest what it evicted take the place
+// of what lives when a killed process is taken up.
+func (s *shard) logHeadsLocked() {
+	if s.log != nil && s.queues[0].head+s.queues[1].head != s.logHead {
+		s.commitLogLocked()
+	}
+}
+
+// logRecordLocked logs the record at pos.
+func (s *shard) logRecordLocked(q uint8, pos uint64, units int) {
+	if s.log == nil || q >= fileQueues {
+		return
+	}
+	number := s.segmentAt(q, pos).number.Load()
+	s.log.Record(q, number, s.seqOf(pos), s.offsetOf(pos), s.recordAt(q, pos)[:units*unitSize])
+}
+
+func (s *shard) logSealLocked(q uint8, seg *segment, seq uint64, fill int) {
+	if s.log != nil && q < fileQueues {
+		s.log.Seal(q, seg.number.Load(), seq, uint32(fill))
+	}
+}
+
+// logBornLocked logs the segments of a large value. Their bytes were kept before.
+func (s *shard) logBornLocked(e *entry) {
+	if s.log == nil || e.q >= fileQueues || !e.head.large() {
+		return
+	}
+	list := e.list(s.segmentSize)
+	if e.kept == nil || e.keptAt != s.log.Seq() {
+		s.log.Break() // there was no room, or it was filled before the log began
+		return
+	}
+	for i := 0; 8*i < len(list); i++ {
+		number := binary.LittleEndian.Uint64(list[8*i:])
+		s.log.Born(number, s.large.at(number).fill.Load(), e.kept[2*i], e.kept[2*i+1])
+	}
+}
+
+// logDyingLocked logs the end of a large value's segments in the group that ends
+// their entry. retireListLocked, which ends them, comes after that.
+func (s *shard) logDyingLocked(w word, h header) {
+	if s.log != nil && h.large() && w.queue() < fileQueues {
+		s.logDiedLocked(listOf(s.recordAt(w.queue(), s.positionLocked(w)), h, s.segmentSize))
+	}
+}
+
+func (s *shard) logDiedLocked(list []byte) {
+	for ; len(list) >= 8; list = list[8:] {
+		s.log.Died(binary.LittleEndian.Uint64(list))
+	}
+}
+
+// logEntryLocked logs the record that is about to be published.
+func (s *shard) logEntryLocked(e *entry, pos uint64, units int) {
+	s.logTag = e.guard.tag
+	s.logRecordLocked(e.q, pos, units)
+	s.logBornLocked(e)
+}
+
+// keeps reports whether a value goes to segments of its own, and to the log.
+func (c *Cache) keeps(key, value []byte, o *EntryOptions) bool {
+	return !o.MemoryOnly && headerSize+len(key)+len(value) > c.segmentSize/2
+}
+
+// keep copies a large value's segments into the log, outside the lock. No cut falls
+// meanwhile, so they are in the half in which the record that lists them will be.
+func (l *liveLog) keep(e *entry, segmentSize int) {
+	seq := l.seq.Load()
+	if seq == 0 || e.q >= fileQueues {
+		return
+	}
+	list := e.list(segmentSize)
+	kept := make([]uint64, 0, len(list)/4)
+	for ; len(list) >= 8; list = list[8:] {
+		seg := l.c.large.at(binary.LittleEndian.Uint64(list))
+		off, sum, ok := l.mem.Keep(seq, l.c.frames.bytes(seg.frame.Load())[:int(seg.fill.Load())*unitSize])
+		if !ok {
+			return
+		}
+		kept = append(kept, off, sum)
+	}
+	e.kept, e.keptAt = kept, seq
+}
+
+// An underWay is a Batch or a Clear that has begun, of which the log has to have all
+// or nothing: whoever finds it there finishes it.
+type underWay struct {
+	slot int // -1: none
+	id   uint32
+}
+
+// tag is of the step that is done with the next group, counted from 1.
+func (u underWay) tag(step int) uint64 {
+	if u.slot < 0 {
+		return 0
+	}
+	return pagefile.LiveTag(u.id, step)
+}
+
+// begin tells what is about to be done, for who holds batches; done ends it.
+func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
+	u.slot = -1
+	if l == nil || l.seq.Load() == 0 {
+		return u
+	}
+	seq := l.seq.Load()
+	if u.slot, u.id = l.mem.Begin(seq, kind, payload(), &l.slots); u.slot < 0 {
+		l.missed(seq)
+	}
+	l.killable()
+	return u
+}
+
+func (l *liveLog) done(u underWay) {
+	if u.slot >= 0 {
+		l.mem.Done(u.slot, &l.slots)
+		l.killable()
+	}
+}
+
+// A batch in the log: for each step flags u8, length of the key u16, of the value
+// u32, time to live i64 in ns, key, value. What is MemoryOnly is gone after a
+// restart, and what was there before it too: a deletion.
+const (
+	stepSize   = 15
+	stepDelete = 1
+)
+
+func encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
+	n := 0
+	for i := range ops {
+		n += stepSize + len(ops[i].Key) + len(ops[i].Value)
+	}
+	b := make([]byte, 0, n)
+	for i := range ops {
+		op := &ops[i]
+		value, flags := op.Value, byte(0)
+		if value == nil || o.MemoryOnly {
+			value, flags = nil, stepDelete
+		}
+		b = append(b, flags)
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(op.Key)))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
+		b = binary.LittleEndian.AppendUint64(b, uint64(op.TTL))
+		b = append(append(b, op.Key...), value...)
+	}
+	return b
+}
+
+// decodeStep is the first step of b; ok is false if there is none.
+func decodeStep(b []byte) (op BatchOp, rest []byte, ok bool) {
+	if len(b) < stepSize {
+		return op, nil, false
+	}
+	k, v := int(binary.LittleEndian.Uint16(b[1:])), int(binary.LittleEndian.Uint32(b[3:]))
+	rest = b[stepSize:]
+	if k == 0 || k+v > len(rest) || v < 0 {
+		return op, nil, false
+	}
+	op = BatchOp{Key: rest[:k], TTL: time.Duration(binary.LittleEndian.Uint64(b[7:]))}
+	if b[0]&stepDelete == 0 {
+		op.Value = rest[k : k+v : k+v]
+	}
+	return op, rest[k+v:], true
+}
+
+// redo finishes the batches that a process had under way when it was killed. Nobody
+// else did what is left of them, so it may be done now.
+func (c *Cache) redo(list []loader.LiveOp) {
+	for _, u := range list {
+		b := u.Payload
+		for i := 0; ; i++ {
+			op, rest, ok := decodeStep(b)
+			if !ok {
+				break
+			}
+			b = rest
+			switch {
+			case i < u.Done:
+			case op.Value == nil:
+				c.remove(op.Key, CauseDeleted)
+			case c.check(op.Key, op.Value) == nil:
+				c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
+			}
+		}
+	}
+}

@@ -1,0 +1,42 @@
+package dump
+
+import "github.com/embercache/ember/pagefile"
+
+// Inherit writes what a live log had beyond the chain into the ring, so that the
+// chain goes on from there and the log can be written over. It is called once, before
+// any cut. Without it, or after an error, the chain begins again at the next durable
+// cut, and until then a killed process needs that log.
+func (d *Dumper) Inherit() error {
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	ch := &d.chain
+	if len(ch.inherited) == 0 {
+		return ch.why
+	}
+	defer d.watchStep("write weak generation", true)()
+	err := ch.inherit(d.start)
+	if err != nil {
+		ch.stop(err)
+	}
+	return err
+}
+
+// inherit writes a link for each part that was inherited.
+func (ch *chain) inherit(s *Start) error {
+	parts := ch.inherited
+	ch.inherited = nil
+	for _, sections := range parts {
+		ch.builder.Reset(ch.header(&Cut{Clock: s.Clock}, ch.pos.Hash))
+		for i := range sections {
+			if err := ch.builder.Add(&sections[i]); err != nil {
+				return err
+			}
+		}
+		if err := ch.write(false); err != nil {
+			return err
+		}
+	}
+	ch.builder.Reset(pagefile.BlobHeader{}) // lets go of them
+	ch.up, ch.why = true, nil
+	return nil
+}
