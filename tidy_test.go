@@ -171,6 +171,7 @@ var rules = []rule{
 	{"what is exported is documented", checkDocs},
 	{"a cited invariant exists", checkInvariants},
 	{"the top level holds only what belongs there", checkTopLevel},
+	{"a test that docs name exists", checkNamedTests},
 }
 
 func checkFloors(t *tree) (faults []string) {
@@ -495,6 +496,46 @@ func TestTidy(t *testing.T) {
 	}
 }
 
+var (
+	namedTest = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`)
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w+)\(`)
+)
+
+// checkNamedTests looks in all of the repository's modules. Docs may name the
+// beginning, as a pattern for -run does.
+func checkNamedTests(t *tree) (faults []string) {
+	var tests []string
+	docs := map[string][]string{}
+	err := fs.WalkDir(t.fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		isTest, isDoc := strings.HasSuffix(p, "_test.go"), path.Ext(p) == ".md"
+		if !isTest && !isDoc {
+			return nil
+		}
+		src, err := fs.ReadFile(t.fsys, p)
+		for _, m := range testFunc.FindAllSubmatch(src, -1) {
+			tests = append(tests, string(m[1]))
+		}
+		if isDoc {
+			docs[p] = namedTest.FindAllString(string(src), -1)
+		}
+		return err
+	})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, p := range slices.Sorted(maps.Keys(docs)) {
+		for _, name := range docs[p] {
+			if !slices.ContainsFunc(tests, func(test string) bool { return strings.HasPrefix(test, name) }) {
+				faults = append(faults, p+": there is no "+name)
+			}
+		}
+	}
+	return faults
+}
+
 // A fault is a tree that breaks one rule, as a change to a tree that breaks none.
 type fault struct {
 	rule  string
@@ -544,6 +585,7 @@ var faults = []fault{
 	{"a cited invariant exists", "one too many", "cache/a.go", sample + "// I99\n", "no I99"},
 	{"the top level holds only what belongs there", "a file", "notes.txt", "", "notes.txt"},
 	{"the top level holds only what belongs there", "a workspace", "go.work", "", "go.work"},
+	{"a test that docs name exists", "one that was renamed", "docs/A.md", "TestGone sees to it.\n", "no TestGone"},
 }
 
 // elevenFuncs is a file of eleven functions, some of them long.

@@ -332,8 +332,8 @@ func (c *Cache) retireAll() {
 
 func retireTable(segments []segment) {
 	for i := range segments {
-		if segments[i].number.Load() != 0 { // most memory was never touched
-			segments[i].retire()
+		if n := segments[i].number.Load(); n != 0 { // most memory was never touched
+			segments[i].retire(n)
 		}
 	}
 }
@@ -383,6 +383,8 @@ type hooks struct {
 	seed uint64
 	slow time.Duration // when a step of writing is slow
 	step bool          // generations are written on demand alone
+	// scrub: between two pieces of a scrub, in place of the dumper's own; 0: that.
+	scrub time.Duration
 	// segments: a conversion ends after so many, as if its time were over; 0: never.
 	segments int64
 	// lazily: nothing is brought back from files before somebody asks for it.

@@ -68,7 +68,9 @@ func (jsonCodec[T]) Decode(src []byte) (v T, err error) {
 func (jsonCodec[T]) Name() string { return "json" }
 
 // Gob stores values by encoding/gob, each with the description of its type:
-// fields may come and go. It is the largest and slowest.
+// fields may come and go. It is the largest and slowest, and encoding/gob believes
+// what bytes say of the size of a map: with maps it is not for a directory that
+// others may write to.
 func Gob[T any]() Codec[T] { return gobCodec[T]{} }
 
 type gobCodec[T any] struct{}

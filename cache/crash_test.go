@@ -4,11 +4,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/loader"
@@ -30,22 +31,30 @@ func crashes(rng *rand.Rand) []crash {
 		{name: "killed", kill: true},
 		{name: "unsynced lost", cut: crashfs.Cut{Fate: crashfs.FateLost}},
 		{name: "unsynced kept", cut: crashfs.Cut{Fate: crashfs.FateKept}},
+		{name: "reordered", cut: crashfs.Cut{Seed: rng.Uint64(), Whole: true}},
 		{name: "torn at 512", cut: crashfs.Cut{Seed: rng.Uint64(), Sector: 512, Garbage: true}},
 		{name: "torn at 4096", cut: crashfs.Cut{Seed: rng.Uint64(), Sector: 4096}},
+		{name: "names lost", cut: crashfs.Cut{Fate: crashfs.FateKept, Names: crashfs.NamesLost}},
+		{name: "bytes lost", cut: crashfs.Cut{Fate: crashfs.FateLost, Names: crashfs.NamesKept}},
 	}
 }
 
+// someCrashes are the first three and two of the others, for a run that is short.
+func someCrashes(rng *rand.Rand) []crash {
+	list := crashes(rng)
+	rest := list[3:]
+	rng.Shuffle(len(rest), func(i, k int) { rest[i], rest[k] = rest[k], rest[i] })
+	return list[:5]
+}
+
 // after is what the next process finds. The boot id lies half the time.
-func (w *world) after(n int, how crash) *crashfs.FS {
+func (w *world) after(n int, how crash) (fs *crashfs.FS) {
+	lies := w.rng.Intn(2) == 0
 	if how.kill {
-		fs := w.fs.Kill(n)
-		if w.rng.Intn(2) == 0 {
+		if fs = w.fs.Kill(n); lies {
 			fs.SetBootID("00000000-0000-4000-8000-00000000dead")
 		}
-		return fs
-	}
-	fs := w.fs.Crash(n, how.cut)
-	if w.rng.Intn(2) == 0 {
+	} else if fs = w.fs.Crash(n, how.cut); lies {
 		fs.SetBootID(w.fs.BootID())
 	}
 	return fs
@@ -56,6 +65,23 @@ type tour struct {
 	states, budget int
 	prefixes       int
 	deepest        int
+	seen           map[string]int // states, by what made them
+}
+
+func (o *tour) count(what string) {
+	if o.seen == nil {
+		o.seen = make(map[string]int)
+	}
+	o.seen[what]++
+}
+
+// String is what the tour has seen.
+func (o *tour) String() string {
+	s := fmt.Sprintf("%d states after %d prefixes, up to %d crashes in a row", o.states, o.prefixes, o.deepest)
+	for _, what := range slices.Sorted(maps.Keys(o.seen)) {
+		s += fmt.Sprintf("; %s: %d", what, o.seen[what])
+	}
+	return s
 }
 
 // visit puts every prefix of a world's log to every way to end. Some of the
@@ -64,26 +90,48 @@ type tour struct {
 func (o *tour) visit(w *world, depth int) {
 	end := w.fs.Ops()
 	o.deepest = max(o.deepest, depth)
+	ways, seldom := someCrashes, 800
+	if *crashStates > 0 {
+		ways, seldom = crashes, 1500
+	}
 	for n := w.start; n <= end; n++ {
 		o.prefixes++
-		for _, how := range crashes(w.rng) {
+		for _, how := range ways(w.rng) {
 			o.states++
+			o.count(how.name)
+			if w.recovers {
+				o.count("in recovery")
+			}
+			if w.doomed {
+				o.count("write-back had failed")
+			}
 			fs := w.after(n, how)
+			if (fs.BootID() == w.fs.BootID()) != how.kill {
+				o.count("the boot id lied")
+			}
 			st := w.checkFiles(fs, n, how.kill)
-			if depth < 3 && w.rng.Intn(150) == 0 {
-				o.liveOn(w, fs, n, how, st, depth)
+			switch {
+			case w.o.Durability.NoSync && !how.kill: // what it lost would be told again
+			case depth < 3 && w.rng.Intn(seldom) == 0:
+				o.liveOn(w, fs, n, how, st, depth, 4+w.rng.Intn(12))
+			case depth < 3 && w.rng.Intn(seldom) == 0:
+				o.liveOn(w, fs, n, how, st, depth, 0)
 			}
 			if o.states%64 == 0 {
 				runtime.GC() // address space
 			}
 		}
 	}
+	o.seen["retained generations opened"] += w.retained
 }
 
-// liveOn goes on from a state after a crash and visits what follows.
-func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth int) {
+// liveOn goes on from a state after a crash for some steps and visits what follows:
+// without a step that is recovery alone, Open and the generation that it asks for.
+// Write-back of what a kill left fails at times, and no sync tells.
+func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth, steps int) {
 	next := newWorld(w.t, rand.New(rand.NewSource(w.rng.Int63())), fs, w.o.Shards)
-	next.o.Recovery = w.o.Recovery
+	next.o, next.keys = w.on(fs), w.keys
+	next.recovers, next.doomed = steps == 0, w.doomed
 	next.value = w.value + 1000000
 	next.last = append(append(next.last, w.last...), fmt.Sprintf("%s after %d operations", how.name, n))
 	if how.kill {
@@ -91,16 +139,23 @@ func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, dept
 		next.start = n
 		for _, c := range w.cuts {
 			if c.from < n {
-				c.durable, c.weak = c.durable && c.to <= n, c.weak && c.to <= n
+				if c.to > n {
+					c.durable, c.weak, c.generation = false, false, 0
+				}
 				next.cuts = append(next.cuts, c)
 			}
+		}
+		if w.rng.Intn(2) == 0 {
+			next.did("write-back failed")
+			next.doomed = true
+			fs.FailWriteback()
 		}
 		next.begin(nil)
 		next.cuts = append(next.cuts, cutNote{from: n, to: n, state: st, weak: true})
 	} else {
 		next.begin(st)
 	}
-	for range 4 + w.rng.Intn(12) {
+	for range steps {
 		next.step()
 	}
 	next.flush()
@@ -113,8 +168,6 @@ func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, dept
 // acknowledged one, and equal to it, since nothing was damaged.
 func TestCrashAnywhere(t *testing.T) {
 	rng := newRand(t)
-	// Full generations are rare, frequent, or all there is.
-	budgets := []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond, 1}
 	o := &tour{budget: *crashStates}
 	if o.budget == 0 {
 		o.budget = 12000
@@ -123,16 +176,15 @@ func TestCrashAnywhere(t *testing.T) {
 		}
 	}
 	for worlds := 0; o.states < o.budget; worlds++ {
-		w := newWorld(t, rand.New(rand.NewSource(rng.Int63())), crashfs.New(), 1+worlds%2)
-		w.o.Recovery.Budget = budgets[worlds%len(budgets)]
-		w.begin(state{})
-		for range 60 {
+		w := crashWorld(t, rand.New(rand.NewSource(rng.Int63())), worlds)
+		o.count("worlds")
+		for range 16 + w.rng.Intn(16) {
 			w.step()
 		}
 		drop(w.c)
 		o.visit(w, 1)
 	}
-	t.Logf("%d states after %d prefixes, up to %d crashes in a row", o.states, o.prefixes, o.deepest)
+	t.Log(o)
 }
 
 // TestClearBeforePagesAreRead clears while the sizes of most entries are unknown.

@@ -83,6 +83,7 @@ type directory struct {
 	t      *testing.T
 	rng    *rand.Rand
 	life   life
+	salt   int // of all values
 	fs     *crashfs.FS
 	o      *Options
 	links  []content // acknowledged: the newest generation, then each weak link
@@ -124,8 +125,16 @@ func lives() []life { return []life{killed, closed, lapped}[:min(fewer(4), 3)] }
 // deletes and overwrites in each of them.
 func newDirectory(t *testing.T, life life) *directory {
 	t.Helper()
+	return newDirectoryOf(t, life, 0)
+}
+
+// value is one that this directory alone has.
+func (d *directory) value(i, n int) []byte { return testValue(d.salt+i, n) }
+
+func newDirectoryOf(t *testing.T, life life, salt int) *directory {
+	t.Helper()
 	fs := crashfs.New()
-	d := &directory{t: t, rng: newRand(t), life: life, fs: fs, o: quietOptions(fs, 2), every: 24}
+	d := &directory{t: t, rng: newRand(t), life: life, salt: salt, fs: fs, o: quietOptions(fs, 2), every: 24}
 	d.o.Clock = damageClock
 	d.o.Recovery.Budget = time.Nanosecond // full generations
 	c := openOn(t, d.o)
@@ -138,7 +147,7 @@ func newDirectory(t *testing.T, life life) *directory {
 	c = openOn(t, d.o)
 	for i := range 70 {
 		if life == lapped {
-			mustSet(t, c, []byte("large"), testValue(1000+i, 20000))
+			mustSet(t, c, []byte("large"), d.value(1000+i, 20000))
 			d.flush(c)
 		}
 	}
@@ -176,13 +185,13 @@ func (d *directory) fill(c *Cache) {
 	d.t.Helper()
 	for i := range 60 {
 		ttl := time.Duration(i%3) * time.Hour // the default, which is none; then some
-		if err := c.SetWithTTL(worldKey(i), testValue(i, i*i%1300), ttl); err != nil {
+		if err := c.SetWithTTL(worldKey(i), d.value(i, i*i%1300), ttl); err != nil {
 			d.t.Fatal(err)
 		}
 	}
-	mustSet(d.t, c, worldKey(60), testValue(60, 6000))
-	mustSet(d.t, c, []byte("large"), testValue(61, 20000))
-	mustSet(d.t, c, []byte("ended"), testValue(62, 18000))
+	mustSet(d.t, c, worldKey(60), d.value(60, 6000))
+	mustSet(d.t, c, []byte("large"), d.value(61, 20000))
+	mustSet(d.t, c, []byte("ended"), d.value(62, 18000))
 	if err := c.SetEntry([]byte("memory"), []byte("only"), EntryOptions{MemoryOnly: true}); err != nil {
 		d.t.Fatal(err)
 	}
@@ -196,9 +205,9 @@ func (d *directory) change(c *Cache, step int) {
 		c.Delete([]byte("ended"))
 	}
 	c.Delete(worldKey(step))
-	mustSet(d.t, c, worldKey(10+step), testValue(100+step, 20*step))
-	mustSet(d.t, c, worldKey(20), testValue(200+step, 40))
-	mustSet(d.t, c, worldKey(61+step), testValue(300+step, 10*step))
+	mustSet(d.t, c, worldKey(10+step), d.value(100+step, 20*step))
+	mustSet(d.t, c, worldKey(20), d.value(200+step, 40))
+	mustSet(d.t, c, worldKey(61+step), d.value(300+step, 10*step))
 	if err := c.SetEntry(worldKey(30+step), []byte("memory"), EntryOptions{MemoryOnly: true}); err != nil {
 		d.t.Fatal(err)
 	}

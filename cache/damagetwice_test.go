@@ -45,7 +45,7 @@ func TestMuchDamage(t *testing.T) {
 		t.Run(string(life), func(t *testing.T) {
 			d := newDirectory(t, life)
 			cold, stale, older := 0, 0, 0
-			for range fewer(fewer(400)) {
+			for range max(fewer(fewer(400)), *damagedDirs/6) {
 				fs, o := d.copied(d.fs)
 				what := fmt.Sprint(d.spoil(fs, 8))
 				c := openOn(t, o)

@@ -29,7 +29,11 @@ func (p *persistence) event(e dump.Event) {
 	case dump.Weak:
 		n.say(slog.LevelDebug, "weak generations paused", "weak_paused", "err", e.Err)
 	case dump.Scrub:
-		n.say(slog.LevelWarn, "pages on the disk are damaged; they are written again elsewhere", "scrub", "pages", e.Pages, "err", e.Err)
+		text := "the disk has lost something; it is written again elsewhere"
+		if e.Older {
+			text = "the disk has lost something of an older generation; the newest is whole"
+		}
+		n.say(slog.LevelWarn, text, "scrub", "pages", e.Pages, "err", e.Err)
 		n.corruption(e.Err)
 	case dump.Failed:
 		p.failed(e)

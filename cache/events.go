@@ -27,7 +27,8 @@ type Events struct {
 	// number.
 	FlushDone func(generation uint64, pages int, took time.Duration, err error)
 	// Corruption is called for pages that fail verification, 64 at once and one
-	// more a second at most; of a scrub's pieces it has the first. A damaged
+	// more a second at most; of a scrub's pieces it has the first. Of other files than
+	// page files it has Path and Generation. A damaged
 	// directory must not flood: RecoveryReport.PagesDropped counts them all.
 	Corruption func(*CorruptionError)
 	// DiskSlow is called when a step of writing ("sync pages") has taken a second

@@ -172,7 +172,7 @@ func (s *shard) readPinned(r *ref, off int, key []byte) outcome {
 	b := s.frames.bytes(r.frame)[off:]
 	h := readHeader(b)
 	n := min(headerSize+h.bodyLen(s.segmentSize), len(b))
-	if !r.seg.has(off, n) {
+	if r.lazy && !r.seg.has(off, n) {
 		return absent
 	}
 	r.rec = append(make([]byte, 0, len(b)), b[:n]...)[:len(b)]

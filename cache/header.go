@@ -119,6 +119,12 @@ func (h header) bodyLen(segmentSize int) int {
 	return h.keyLen() + 8*own + rest
 }
 
+// fits reports whether the record that rec begins with ends within it. One from a file
+// that does not is nobody's, for readers and writers alike.
+func (h header) fits(rec []byte, segmentSize int) bool {
+	return headerSize+h.bodyLen(segmentSize) <= len(rec)
+}
+
 // units is the record's length in the queue, in units.
 func (h header) units(segmentSize int) int {
 	if h.large() {

@@ -127,13 +127,18 @@ func (h *heldSegments) copy(dst []byte, s *shard, id dump.SegmentID, off int) bo
 }
 
 // retireLocked ends a segment: no reader finds it any more, and its frame is free,
-// or held if files may have it. // I13
-func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
+// or held if files may have it. Where files lie two shards may list one segment of a
+// large value: one of them ends it, the other gets false. // I13
+func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) bool {
+	number := key.seq // of a large value's segment, as its list has it
 	if key.queue < queues {
 		s.settleReplacedLocked()
+		number = seg.number.Load()
 	}
-	h := heldSegment{number: seg.number.Load(), present: seg.present.Load(), fill: seg.fill.Load()}
-	h.frame = seg.retire()
+	h := heldSegment{number: number, present: seg.present.Load(), fill: seg.fill.Load(), frame: seg.frame.Load()}
+	if !seg.retire(number) {
+		return false
+	}
 	s.used.Add(-1)
 	// The cleaner's frames are its own: without them nothing could be moved on.
 	spare := s.frames.free.Load() > int64(s.cache.reserve)
@@ -141,4 +146,5 @@ func (s *shard) retireLocked(key heldKey, seg *segment, onFile bool) {
 	if !onFile || !spare || home || !s.cache.held.keep(key, h) {
 		s.frames.give(h.frame)
 	}
+	return true
 }

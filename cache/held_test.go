@@ -161,7 +161,8 @@ func TestCopyWaitsForWhatIsBeingHeld(t *testing.T) {
 	s.mu.Lock() // what retireLocked does, with a pause in it
 	seg := s.large.at(n)
 	h := heldSegment{number: n, present: seg.present.Load(), fill: seg.fill.Load()}
-	h.frame = seg.retire()
+	h.frame = seg.frame.Load()
+	seg.retire(n)
 	s.used.Add(-1)
 	copied := make(chan bool, 1)
 	go func() { copied <- k.Copy(make([]byte, 16), 0, id, 0) }()
@@ -253,7 +254,9 @@ func TestWhatIsLeftOfALargeValueIsGivenBack(t *testing.T) {
 			seg = &s.large.entries[i]
 		}
 	}
-	c.frames.give(seg.retire())
+	frame := seg.frame.Load()
+	seg.retire(seg.number.Load())
+	c.frames.give(frame)
 	s.used.Add(-1)
 	if _, ok := c.Get([]byte("large")); ok {
 		t.Fatal("a value without one of its segments is found")

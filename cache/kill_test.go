@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -68,8 +69,13 @@ type killLife struct {
 	plan  killPlan
 	begin time.Time
 	hello chan struct{} // closed when it runs
+	open  chan struct{} // closed when it has its cache
 	busy  chan struct{} // closed when it writes
 	over  chan struct{} // closed when nothing more comes
+
+	dumps   chan struct{} // has one when a dump began
+	after   atomic.Uint64 // on the child's clock; 0: nobody waits
+	resumed chan struct{} // has one when a write began later than that
 
 	outcome       Outcome
 	weak          uint32
@@ -113,6 +119,9 @@ func (l *killLife) take(n note) {
 		close(l.hello)
 	case noteOpened:
 		l.outcome, l.weak, l.generation = Outcome(n.Key), n.N, n.A
+		close(l.open)
+	case noteDumping:
+		say(l.dumps)
 	case noteKey:
 		l.found[n.Writer][n.Key] = killEntry{n.A, n.B, n.C}
 	case noteTold:
@@ -120,6 +129,9 @@ func (l *killLife) take(n note) {
 		close(l.busy)
 	case noteOp:
 		l.append(int(n.Writer), killEvent{number: n.A, from: n.B, to: n.C})
+		if after := l.after.Load(); after != 0 && n.B > after {
+			say(l.resumed)
+		}
 	case noteClearing:
 		l.clearing = n.A
 		l.floor.cause, l.floor.effect, l.asked.cause, l.asked.effect = 0, 0, 0, 0
@@ -142,6 +154,14 @@ func (l *killLife) take(n note) {
 	}
 }
 
+// say leaves a word for who waits.
+func say(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 func (l *killLife) append(w int, e killEvent) {
 	l.events[w] = append(l.events[w], e)
 	l.now.events[w]++
@@ -151,6 +171,13 @@ func (l *killLife) append(w int, e killEvent) {
 // cleared reports whether Clear was called.
 func (l *killLife) cleared() bool {
 	return l.clearing != 0 || slices.ContainsFunc(l.events[0], func(e killEvent) bool { return e.clear })
+}
+
+// lossy reports whether the next life may find that entries were left out: Clear
+// took them while their cut was written, in this life or in one before that has not
+// yet written that they are gone.
+func (l *killLife) lossy() bool {
+	return l.cleared() || l.plan.Lossy && l.flushed == 0 && !l.closed
 }
 
 // unsure adds to each writer's events what may have been under way at the end.
@@ -185,11 +212,16 @@ type killRun struct {
 	little  bool          // memory is: what is evicted is not held long enough
 	opening time.Duration // from the newest child's hello until it had told its state
 
-	how    map[string]int
-	losses []time.Duration
-	events int
-	weak   int // lives that found links
-	second int // lives that ended before they had told their state
+	shards int
+	clocks killClocks
+
+	how       map[string]int // kills
+	losses    []time.Duration
+	events    int
+	weak      int // lives that found links
+	second    int // lives that ended before they had told their state
+	judged    int // lives that told their state
+	forgotten int // entries of the cut that were not found: memory was little, or Clear ran
 }
 
 // TestKilledProcess kills processes at any moment, with SIGKILL. What the next
@@ -209,20 +241,15 @@ func TestKilledProcess(t *testing.T) {
 		t.Skip("the detector does not see other processes, and slows them down")
 	}
 	r := &killRun{t: t, rng: newRand(t), seed: *seedFlag, opening: 10 * time.Millisecond, how: make(map[string]int)}
-	for i := range max(*kills, 10) {
+	for i := 0; r.killed() < max(*kills, 10); i++ {
 		if i%10 == 0 {
+			r.little = (i/10+i/20)%2 == 0
 			r.fresh()
 		}
 		r.kill(i)
 	}
 	r.finish()
-	slices.Sort(r.losses)
-	at := func(q float64) time.Duration {
-		return r.losses[int(q*float64(len(r.losses)-1))].Round(10 * time.Microsecond)
-	}
-	t.Logf("%v; %d writes and Clears judged; %d lives found links, %d ended before they could serve", r.how, r.events, r.weak, r.second)
-	t.Logf("of %d kills with writes, lost was what had returned in the last: median %v, nine in ten %v, worst %v",
-		len(r.losses), at(0.5), at(0.9), at(1))
+	r.report()
 }
 
 // fresh begins with an empty directory.
@@ -231,15 +258,15 @@ func (r *killRun) fresh() {
 		r.finish()
 	}
 	r.dir = filepath.Join(r.t.TempDir(), "cache")
-	r.little = !r.little
 	r.base, r.before, r.died = [killWriters]killState{}, nil, 0
+	r.shards, r.clocks = killShards, killClocks{back: r.clocks.back, forward: r.clocks.forward, jumps: r.clocks.jumps}
 }
 
 // finish looks at what the last kill left, and for what must be in no file.
 func (r *killRun) finish() {
 	r.live("clean close", func(c *killProcess) {
 		c.await(c.life.busy)
-		c.close()
+		c.ask("close")
 		c.await(c.life.over)
 	})
 	if !r.before.closed {
@@ -253,43 +280,6 @@ func (r *killRun) finish() {
 		if b, err := os.ReadFile(name); err != nil || bytes.Contains(b, []byte(memoryMark)) {
 			r.t.Errorf("%s has the value of a MemoryOnly entry, or %v", name, err)
 		}
-	}
-}
-
-// kill lives through one child. The moments of a kill are spread over as much
-// time as the thing to be met takes.
-func (r *killRun) kill(i int) {
-	within := func(d time.Duration) time.Duration { return time.Duration(r.rng.Int63n(int64(d))) }
-	serve := func(name string, d time.Duration) {
-		r.live(name, func(c *killProcess) { c.await(c.life.busy); c.killAfter(d) })
-	}
-	recovery := func(name string) {
-		r.live(name, func(c *killProcess) { c.await(c.life.hello); c.killAfter(within(r.opening)) })
-	}
-	switch i % 10 {
-	case 0:
-		recovery("first start")
-	case 1:
-		r.live("first writes", func(c *killProcess) { c.await(c.life.hello); c.killAfter(within(20 * time.Millisecond)) })
-	case 3:
-		recovery("recovery")
-	case 4:
-		r.live("start", func(c *killProcess) { c.killAfter(within(20 * time.Millisecond)) })
-	case 6:
-		r.live("Close", func(c *killProcess) {
-			c.await(c.life.busy)
-			time.Sleep(within(60 * time.Millisecond)) // the load is the same all the time
-			c.close()
-			c.killAfter(within(25 * time.Millisecond))
-		})
-	case 8:
-		if i%40 == 8 { // a loss over the bound can be seen in this one
-			serve("long service", killLoss+500*time.Millisecond)
-			return
-		}
-		serve("first moments of service", within(8*time.Millisecond))
-	default:
-		serve("service", within(150*time.Millisecond))
 	}
 }
 
@@ -319,7 +309,8 @@ func (c *killProcess) await(what chan struct{}) {
 	}
 }
 
-func (c *killProcess) close() { fmt.Fprintln(c.stdin, "close") }
+// ask has the child close, panic or eat memory.
+func (c *killProcess) ask(what string) { fmt.Fprintln(c.stdin, what) }
 
 func (c *killProcess) killAfter(d time.Duration) {
 	time.Sleep(d) // the moment to be tested
@@ -339,39 +330,60 @@ func (c *killProcess) wait() (text string) {
 // live runs a child until what do does to it ends it, and judges what it found.
 func (r *killRun) live(name string, do func(c *killProcess)) {
 	r.t.Helper()
-	r.how[name]++
+	c := r.launch(name, nil)
+	do(c)
+	r.end(name, c)
+}
+
+// launch starts a child, with a plan that change may change.
+func (r *killRun) launch(name string, change func(p *killPlan)) *killProcess {
+	r.t.Helper()
 	r.lives++
-	plan := killPlan{Dir: r.dir, Seed: r.seed, Base: r.lives << 24, Interval: 50 * time.Millisecond,
+	plan := killPlan{Dir: r.dir, Seed: r.seed, Base: r.lives << 24, Interval: 50 * time.Millisecond, Shards: r.shards,
 		Weak: time.Duration(2+r.rng.Intn(4)) * time.Millisecond, Pace: time.Duration(20+r.rng.Intn(1000)) * time.Microsecond,
 		Flush: r.rng.Intn(3) > 0, VerifyFirst: r.rng.Intn(2) == 0}
 	switch {
 	case name == "long service":
 		plan.Interval, plan.Flush, plan.FlushFirst = 10*time.Second, false, true
-	case r.rng.Intn(2) == 0:
+	case r.rng.Intn(2) == 0 && name != "dump":
 		plan.Interval = 10 * time.Second
 	}
 	if r.rng.Intn(3) == 0 && name != "long service" {
 		plan.Pace = 0
 	}
-	plan.MaxBytes, plan.Lossy = killMaxBytes, r.before != nil && r.before.cleared()
+	plan.MaxBytes, plan.Lossy = killMaxBytes, r.before != nil && r.before.lossy()
 	if r.little {
 		plan.MaxBytes, plan.Lossy = killLittle, true
 	}
-	c := r.start(plan)
-	do(c)
+	r.clocks.set(r.rng, &plan)
+	if change != nil {
+		change(&plan)
+	}
+	return r.start(plan)
+}
+
+// end judges a child that has ended, or is about to.
+func (r *killRun) end(name string, c *killProcess) {
+	r.t.Helper()
 	text := c.wait()
 	l := c.life
-	if l.torn != "" || c.died.IsZero() && !l.closed || strings.Contains(text, "FAIL") || strings.Contains(text, "panic") {
+	if l.torn != "" || c.died.IsZero() && !l.closed || strings.Contains(text, "FAIL") || strings.Contains(text, "panic") && name != "panic" {
 		r.t.Fatalf("%s, life %d: not as a kill ends a process: %s\n%s", name, r.lives, l.torn, text)
 	}
-	if name == "Close" && l.closed {
+	switch {
+	case name == "Close" && l.closed:
 		r.how["Close, too late"]++
+	case !c.died.IsZero():
+		r.how[name]++
 	}
 	if l.told == 0 {
 		r.second++
 		return // it has written nothing of its own: the next one has to find the same
 	}
-	r.opening = time.Duration(l.told)
+	if !l.plan.Wait {
+		r.opening = time.Duration(l.told)
+	}
+	r.judged++
 	r.judge(name, l)
 	l.unsure()
 	r.before, r.died = l, max(l.last, uint64(max(c.died.Sub(l.begin), 0)))
@@ -382,7 +394,8 @@ func (r *killRun) start(plan killPlan) *killProcess {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	l := &killLife{plan: plan, hello: make(chan struct{}), busy: make(chan struct{}), over: make(chan struct{})}
+	l := &killLife{plan: plan, hello: make(chan struct{}), open: make(chan struct{}), busy: make(chan struct{}),
+		over: make(chan struct{}), dumps: make(chan struct{}, 1), resumed: make(chan struct{}, 1)}
 	c := &killProcess{t: r.t, life: l, cmd: exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")}
 	c.cmd.Env = append(os.Environ(), killEnv+"="+string(text))
 	c.cmd.Stdout, c.cmd.Stderr = &c.text, &c.text
@@ -426,7 +439,7 @@ func (r *killRun) judge(name string, l *killLife) {
 		if b.flushed > l.generation || b.flushed > 0 && l.outcome == OutcomeCold {
 			r.t.Errorf("life %d: generation %d was acknowledged; generation %d is there, %v", r.lives, b.flushed, l.generation, l.outcome)
 		}
-		lossy := b.cleared() || r.little
+		lossy := b.lossy() || r.little
 		if r.little && l.cause == 0 {
 			l.cause = max(b.floor.cause, l.effect)
 		}
@@ -491,14 +504,22 @@ func (r *killRun) cutOf(w int, b *killLife, found *killState) (cut killCut, ok b
 			cleared = i + 1
 		}
 	}
-	return r.divide(w, b, func(st *killState, i int) bool {
+	missing := 0
+	cut, ok = r.divide(w, b, func(st *killState, i int) bool {
+		n := 0
 		for key := range found {
-			if found[key] != st[key] && (found[key] != 0 || i >= cleared && !r.little) {
+			if found[key] == st[key] {
+				continue
+			}
+			if n++; found[key] != 0 || i >= cleared && !r.little {
 				return false
 			}
 		}
+		missing = n
 		return true
 	})
+	r.forgotten += missing
+	return cut, ok
 }
 
 // divide finds the events after which the state is what was found.

@@ -32,7 +32,18 @@ func newLargeTable(entries []segment) *largeTable {
 	return &largeTable{mask: uint64(len(entries) - 1), entries: entries}
 }
 
-func (t *largeTable) at(number uint64) *segment { return &t.entries[number&t.mask] }
+// at finds the entry of a number, which has it only while the segment is there: who
+// read the number from a file has to compare. Free entries have number 0, so a list
+// that has a 0 leads to none.
+func (t *largeTable) at(number uint64) *segment {
+	if number == 0 {
+		return &noSegment
+	}
+	return &t.entries[number&t.mask]
+}
+
+// noSegment has a number that no list leads to.
+var noSegment = func() (s segment) { s.number.Store(1<<64 - 1); return }()
 
 // claim publishes a new large segment over frame. Nobody knows its number yet.
 func (t *largeTable) claim(numbers *numberSource, frame uint32, units int) uint64 {
@@ -88,7 +99,11 @@ func (c *Cache) fillLarge(value []byte, own int, take func() (frame uint32, ok b
 // freeLarge gives back segments that no record lists.
 func (c *Cache) freeLarge(list []byte) {
 	for ; len(list) >= 8; list = list[8:] {
-		c.frames.give(c.large.at(binary.LittleEndian.Uint64(list)).retire())
+		n := binary.LittleEndian.Uint64(list)
+		seg := c.large.at(n)
+		if frame := seg.frame.Load(); seg.retire(n) {
+			c.frames.give(frame)
+		}
 	}
 }
 
@@ -122,10 +137,9 @@ func (s *shard) retireListLocked(q uint8, list []byte) {
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
 		seg := s.large.at(n)
-		if seg.number.Load() != n {
+		if seg.number.Load() != n || !s.retireLocked(heldKey{s.id, pagefile.QueueLarge, n}, seg, q < fileQueues) {
 			continue // lost with a damaged file
 		}
-		s.retireLocked(heldKey{s.id, pagefile.QueueLarge, n}, seg, q < fileQueues)
 		if q < fileQueues && s.journal.limit != 0 && !s.unbearLocked(n) {
 			s.died = append(s.died, n)
 		}

@@ -44,7 +44,9 @@ type machine struct {
 	strict  bool         // nothing live may be missing
 	version int
 	have    model
-	saved   model // at the newest cut that reached a file
+	cuts    []model // at the last durable cut and, after it, each link
+	older   []model // at durable cuts before
+	hurt    bool    // files were damaged
 	code    []byte
 	trace   []string
 }
@@ -90,7 +92,7 @@ var badHashes = map[string]func([]byte) uint64{
 
 // runProgram takes the first byte as the configuration and the rest as commands.
 func runProgram(t testing.TB, program []byte, hash string) {
-	m := &machine{t: t, code: program, have: model{}, saved: model{}}
+	m := &machine{t: t, code: program, have: model{}, cuts: []model{{}}}
 	config := m.next()
 	m.o = testOptions(1 << 20)
 	if config&4 != 0 {
@@ -101,7 +103,7 @@ func runProgram(t testing.TB, program []byte, hash string) {
 	m.o.Recovery.Positional = config&8 != 0
 	m.o.Clock = m.now
 	m.o.Freshness = Freshness{Jitter: -1, NegativeTTL: 50 * time.Millisecond}
-	m.o.hooks.hash, m.o.hooks.seed = badHashes[hash], 7
+	m.o.hooks.hash, m.o.hooks.seed, m.o.hooks.step = badHashes[hash], 7, true
 	m.strict = config&1 == 0 && hash == "good"
 	if config&2 == 0 {
 		m.fs = crashfs.New()
@@ -132,6 +134,10 @@ func (m *machine) finish() {
 		m.fail("verify: %v", err)
 	}
 	m.getMany()
+	m.all()
+	if m.fs != nil {
+		m.flush()
+	}
 	checkInvariants(m.t, m.c)
 	if m.t.Failed() {
 		m.fail("invariants")
@@ -144,7 +150,7 @@ func (m *machine) finish() {
 }
 
 func (m *machine) step() {
-	switch op := m.next() % 32; op {
+	switch op := m.next() % 40; op {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		m.set(m.key(), m.size(), EntryOptions{})
 	case 8, 9:
@@ -171,6 +177,14 @@ func (m *machine) step() {
 		m.clear(m.next())
 	case 26, 27:
 		m.advance(m.next())
+	case 28, 29:
+		m.compute(m.key(), m.next())
+	case 30:
+		m.ifAbsent(m.key(), m.size())
+	case 31:
+		m.ifStamp(m.key(), m.size())
+	case 32:
+		m.all()
 	default:
 		m.save(op)
 	}
@@ -181,16 +195,18 @@ func (m *machine) save(op int) {
 		return
 	}
 	switch op {
-	case 28:
-		m.note("flush")
-		mustFlush(m.t, m.c)
-		m.saved = m.durable()
-	case 29:
+	case 33, 34:
+		m.flush()
+	case 35:
 		m.weak()
-	case 30:
+	case 36:
 		m.reopen()
-	case 31:
+	case 37:
 		m.kill()
+	case 38:
+		m.powerCut(uint64(m.next()))
+	case 39:
+		m.damage(m.next())
 	}
 }
 
@@ -415,57 +431,6 @@ func (m *machine) durable() model {
 	return d
 }
 
-func (m *machine) weak() {
-	before := m.c.Stats().WeakGenerations
-	err := m.c.persist.dumper.Weak()
-	links := m.c.Stats().WeakGenerations - before
-	m.note("weak: %d, %v", links, err)
-	if links > 0 {
-		m.saved = m.durable()
-	}
-}
-
-func (m *machine) reopen() {
-	m.note("close and open")
-	if m.fs == nil {
-		return
-	}
-	if err := m.c.Close(); err != nil {
-		m.fail("close: %v", err)
-	}
-	if left := m.fs.OpenHandles(); len(left) != 0 {
-		m.fail("files left open: %v", left)
-	}
-	m.have = m.durable()
-	m.resume(OutcomeWarm)
-}
-
-// kill goes on with what a killed process leaves.
-func (m *machine) kill() {
-	m.note("kill")
-	left := m.fs.Clone()
-	if err := m.c.Close(); err != nil {
-		m.fail("close: %v", err)
-	}
-	m.fs, m.o.hooks.fs = left, left
-	m.have = maps.Clone(m.saved)
-	m.resume(OutcomeWarm)
-}
-
-func (m *machine) resume(want Outcome) {
-	m.open()
-	m.saved = maps.Clone(m.have)
-	r := m.c.Recovery()
-	if r.Generation != 0 && r.Outcome != want || r.Reason != nil {
-		m.fail("recovered %v, want %v: %v", r.Outcome, want, r.Reason)
-	}
-	if m.version%3 == 0 { // else commands meet an index that is still on file
-		if _, err := m.c.WaitVerified(context.Background()); err != nil {
-			m.fail("verify: %v", err)
-		}
-	}
-}
-
 // randomProgram is n commands; some programs are heavy on what others do not do.
 func randomProgram(rnd *rand.Rand, config byte, n int) []byte {
 	p := make([]byte, n)
@@ -479,7 +444,7 @@ func FuzzCommands(f *testing.F) {
 	for i := range 8 {
 		f.Add(randomProgram(rnd, byte(i), 600), byte(i))
 	}
-	f.Add([]byte{0, 1, 5, 100, 28, 1, 5, 120, 29, 31, 13, 5, 28, 30}, byte(0))
+	f.Add([]byte{0, 1, 5, 100, 33, 1, 5, 120, 35, 37, 13, 5, 33, 36, 39, 4, 1, 2, 3, 38, 7}, byte(0))
 	names := slices.Sorted(maps.Keys(badHashes))
 	f.Fuzz(func(t *testing.T, program []byte, hash byte) {
 		if len(program) > 4000 {
@@ -489,7 +454,7 @@ func FuzzCommands(f *testing.F) {
 	})
 }
 
-var programsFlag = flag.Int("programs", 16, "random programs for each hash")
+var programsFlag = flag.Int("programs", 4, "random programs for each hash")
 
 func TestACacheIsAMapThatForgets(t *testing.T) {
 	for _, hash := range slices.Sorted(maps.Keys(badHashes)) {

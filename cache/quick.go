@@ -43,7 +43,7 @@ func (s *shard) quick(dst, key []byte, hash uint64) ([]byte, outcome) {
 	t.frame = seg.frame.Load()
 	off := int(w.pos()&uint32(s.unitMask)) * unitSize
 	rec := unsafe.Add(s.frames.arena.base, int(t.frame)*s.segmentSize+off)
-	head := header{load8(rec, 0), load8(rec, 8)}
+	head := readHeader((*[headerSize]byte)(rec)[:])
 	n, from := head.valueLen(), headerSize+len(key)
 	if head.keyLen() != len(key) || head.flags() != 0 || from+n > s.segmentSize-off || !sameKey(unsafe.Add(rec, headerSize), key) {
 		return nil, changed

@@ -6,7 +6,7 @@ import "sync/atomic"
 // a run of pages in memory for as long as its number is not 0.
 //
 // The number publishes: who opens a segment stores the frame first and the number
-// last; who takes it away stores 0, loads it once, and only then lets anybody
+// last; who takes it away swaps it for 0, loads it once, and only then lets anybody
 // write into the frame. A number never repeats, so a reader that saw number n
 // before and after its copy copied bytes of segment n.
 type segment struct {
@@ -47,11 +47,10 @@ func (s *segment) open(number uint64, frame uint32, present uint64) {
 	s.number.Store(number)
 }
 
-// retire takes the segment out of readers' sight and returns its frame, which
-// must not be written before retire has returned. // I13
-func (s *segment) retire() (frame uint32) {
-	frame = s.frame.Load()
-	s.number.Store(0)
+// retire takes the segment out of readers' sight, if it still has that number. Its
+// frame must not be written before retire has returned. // I13
+func (s *segment) retire(number uint64) bool {
+	ended := s.number.CompareAndSwap(number, 0)
 	s.number.Load() // arm64: holds back the stores of the frame's next owner
-	return frame
+	return ended
 }

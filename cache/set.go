@@ -375,7 +375,7 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 		}
 		rec := s.recordAt(w.queue(), s.positionLocked(w))
 		h = readHeader(rec)
-		if h.keyLen() == len(key) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
+		if h.keyLen() == len(key) && h.fits(rec, s.segmentSize) && bytes.Equal(rec[headerSize:headerSize+len(key)], key) {
 			if s.cache.leavers != nil && s.valueAbsentLocked(w, h) {
 				return slot, w, h, absent
 			}

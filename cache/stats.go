@@ -27,8 +27,9 @@ type Stats struct {
 	FlushPages, FlushBytes           uint64 // pages that went home; bytes that durable generations wrote
 	LeftOut                          uint64 // pages evicted before they could go home
 	LiveGaps                         uint64 // weak generations until which a live log was full; see Durability.Live
-	// Pages that the scrub read back from the disk and compared, and those of them
-	// that were damaged and written again elsewhere.
+	// Pages that the scrub read back from the disk and compared, and how many of them,
+	// of blobs, images and records of the newest generation, and of files that were
+	// removed, were written again elsewhere.
 	PagesScrubbed, PagesMended uint64
 	// Bytes written since Open, by file; DiskWritten is their sum with records.
 	PageBytes, BlobBytes, ImageBytes, WeakBytes int64

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 	"github.com/embercache/ember/loader"
@@ -27,9 +28,13 @@ type world struct {
 	c     *Cache
 	start int // operations of fs before this world's own
 	cuts  []cutNote
-	hurt  bool     // pages were damaged: they stay so until their segments are evicted
-	value int      // of the next write
-	last  []string // steps, for a failure
+	hurt  bool // pages were damaged: they stay so until their segments are evicted
+	value int  // of the next write
+	keys  int  // that it writes
+	// retained counts older generations that were opened; recovers: there is nothing but recovery; doomed: write-back failed before it.
+	retained         int
+	recovers, doomed bool
+	last             []string // steps, for a failure
 }
 
 // A cutNote is what the cache held at a cut. Indexes are those of the log.
@@ -37,9 +42,10 @@ type cutNote struct {
 	from, to      int // the operations [from, to) wrote it
 	state         state
 	durable, weak bool // acknowledged, at to
+	generation    uint64
 }
 
-// A state is the hash of each key's value.
+// A state is the hash of each key's value and expiry, of what files may have.
 type state map[string]uint64
 
 const (
@@ -57,7 +63,7 @@ func quietOptions(fs *crashfs.FS, shards int) *Options {
 }
 
 func newWorld(t testing.TB, rng *rand.Rand, fs *crashfs.FS, shards int) *world {
-	w := &world{t: t, rng: rng, fs: fs, o: quietOptions(fs, shards), start: fs.Ops()}
+	w := &world{t: t, rng: rng, fs: fs, o: quietOptions(fs, shards), start: fs.Ops(), keys: worldKeys}
 	return w
 }
 
@@ -91,15 +97,20 @@ func drop(c *Cache) {
 
 func worldKey(i int) []byte { return fmt.Appendf(nil, "key-%04d", i) }
 
-// stateOf reads every key.
-func stateOf(c *Cache) state {
+// stateOf reads every key of an ordinary world.
+func stateOf(c *Cache) state { return stateOfKeys(c, worldKeys) }
+
+func stateOfKeys(c *Cache, keys int) state {
 	st := make(state)
 	var buf []byte
-	for i := range worldKeys {
+	for i := range keys {
 		key := worldKey(i)
 		var ok bool
-		if buf, ok = c.AppendGet(buf[:0], key); ok {
-			st[string(key)] = maphash.Bytes(valueSeed, buf)
+		if buf, ok = c.AppendGet(buf[:0], key); !ok {
+			continue
+		}
+		if r, _ := c.peek(key); r.w.queue() < fileQueues {
+			st[string(key)] = maphash.Bytes(valueSeed, buf) + uint64(r.head.expiry())
 		}
 	}
 	return st
@@ -150,7 +161,8 @@ func (w *world) begin(known state) {
 		w.verified()
 	}
 	if known != nil {
-		w.cuts = append(w.cuts, cutNote{from: w.fs.Ops(), to: w.fs.Ops(), state: known, durable: true, weak: true})
+		durable := !w.o.Durability.NoSync
+		w.cuts = append(w.cuts, cutNote{from: w.fs.Ops(), to: w.fs.Ops(), state: known, durable: durable, weak: true})
 	}
 }
 
@@ -171,8 +183,10 @@ func (w *world) step() {
 		w.batch()
 	case n < 60:
 		w.set(9<<10 + w.rng.Intn(70<<10))
-	case n < 64:
+	case n < 62:
 		w.sets(100)
+	case n < 64:
+		w.setSome(1 + w.rng.Intn(12))
 	case n < 65:
 		w.clear()
 	case n < 86:
@@ -195,7 +209,19 @@ func (w *world) sets(n int) {
 	}
 }
 
-func (w *world) key() []byte { return worldKey(w.rng.Intn(worldKeys)) }
+// setSome sets with a time to live, or in memory only.
+func (w *world) setSome(n int) {
+	w.did("set %d with options", n)
+	for range n {
+		w.value++
+		o := EntryOptions{TTL: time.Duration(1+w.rng.Intn(100)) * time.Hour, MemoryOnly: w.rng.Intn(3) == 0}
+		if err := w.c.SetEntry(w.key(), testValue(w.value, w.rng.Intn(1200)), o); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) key() []byte { return worldKey(w.rng.Intn(w.keys)) }
 
 func (w *world) set(n int) {
 	w.value++
@@ -235,11 +261,14 @@ func (w *world) clear() {
 
 // note records a cut around do, which says whether it was acknowledged durable.
 func (w *world) note(do func() (durable bool)) {
-	n := cutNote{from: w.fs.Ops(), state: stateOf(w.c)}
+	n := cutNote{from: w.fs.Ops(), state: stateOfKeys(w.c, w.keys)}
 	links := w.c.Stats().WeakGenerations
 	durable := do()
 	n.to = w.fs.Ops()
-	n.durable = durable
+	n.durable = durable && !w.o.Durability.NoSync // then no power cut spares it
+	if durable {
+		n.generation = w.c.Stats().Generation
+	}
 	same := len(w.cuts) > 0 && w.cuts[len(w.cuts)-1].weak && maps.Equal(w.cuts[len(w.cuts)-1].state, n.state)
 	n.weak = durable || w.c.Health() == nil && (same || w.c.Stats().WeakGenerations > links)
 	w.cuts = append(w.cuts, n)
@@ -306,11 +335,15 @@ func (w *world) again() {
 	w.fs = w.fs.Clone()
 	w.o = w.on(w.fs)
 	w.checkFiles(w.fs.Clone(), w.fs.Ops(), true)
+	if w.rng.Intn(2) == 0 {
+		w.did("write-back failed")
+		w.fs.FailWriteback()
+	}
 	w.begin(nil)
 	// What was found is a cut of its own: the page cache has it, so a kill finds
 	// it again.
 	at := w.fs.Ops()
-	w.cuts = append(w.cuts, cutNote{from: at, to: at, state: stateOf(w.c), weak: true})
+	w.cuts = append(w.cuts, cutNote{from: at, to: at, state: stateOfKeys(w.c, w.keys), weak: true})
 }
 
 // floor is the newest cut that n operations have to give back at the least.
@@ -333,7 +366,11 @@ func (w *world) checkFiles(fs *crashfs.FS, n int, killed bool) state {
 	}
 	before := fs.Ops()
 	c := openOn(w.t, w.on(fs))
-	st := stateOf(c)
+	st := stateOfKeys(c, w.keys)
+	if w.o.Durability.NoSync && !killed {
+		w.checkUnsynced(c, st)
+		return st
+	}
 	least := w.floor(n, killed)
 	why, found := "", false
 	for i := len(w.cuts) - 1; i >= least && !found; i-- {
@@ -353,6 +390,7 @@ func (w *world) checkFiles(fs *crashfs.FS, n int, killed bool) state {
 		w.fatalf("after %d operations, killed %v: %d entries are no state at a cut (the state of cut %d: %v)%s\nreport %+v\nlog %v", n, killed, len(st), older, older >= 0, why, c.Recovery(), w.tail(n))
 	}
 	w.checkReport(c, st)
+	w.checkRetained(fs, c)
 	for _, op := range fs.Log()[before:] {
 		if !strings.HasSuffix(op.Path, "/LOCK") && op.Kind != crashfs.OpMkdir {
 			w.fatalf("Open changed files: %v", op)

@@ -23,11 +23,14 @@ type Dumper struct {
 	worked    atomic.Int64  // see Stats.Worked
 	abandoned atomic.Bool   // Close ran out of time: write nothing more
 	doubt     atomic.Bool   // see Mend
+	refill    atomic.Bool   // the next generation is to be full: see fileScrub
+	reading   atomic.Bool   // a fileScrub is under way
 	quit      chan struct{} // closed by Close
 	done      chan struct{} // closed when no file is touched any more
 	kick      chan struct{} // wakes the durable loop
 	soon      chan struct{} // wakes the weak loop
 	loops     sync.WaitGroup
+	readers   sync.WaitGroup // of files, beside the leader
 
 	mu       sync.Mutex
 	next     *flight // those who came after the flight under way took its cut

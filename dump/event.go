@@ -40,6 +40,7 @@ type Event struct {
 	Bytes      int64 // written to all files
 	Took       time.Duration
 	Err        error // nil: the generation is durable; of a scrub: the first damage
+	Older      bool  // of a scrub: only a generation before the newest has it, which nothing mends
 
 	// Oldest is when the oldest write of a Light or Full one was stored, in ms of
 	// the Source's clock; 0: unknown.

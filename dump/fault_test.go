@@ -95,6 +95,22 @@ func TestFailedPageSyncMoves(t *testing.T) {
 	r.verify()
 }
 
+// A blob whose sync failed is written again, to another file. // I8
+func TestFailedBlobSyncMoves(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(100)
+	r.flush()
+	r.f.churn(10)
+	r.failOnce(crashfs.OpSync, "blobs-")
+	r.flushFails()
+	failed := r.d.base.record.Blobs[len(r.d.base.record.Blobs)-1].File
+	r.flush()
+	if last := r.d.base.record.Blobs[len(r.d.base.record.Blobs)-1].File; last == failed {
+		t.Errorf("blob file %d is written to after its sync failed", last)
+	}
+	r.verify()
+}
+
 func placesOf(d *Dumper) map[uint64]uint32 {
 	m := map[uint64]uint32{}
 	for number, i := range d.home.table.at {

@@ -266,6 +266,7 @@ func (d *Dumper) release() {
 		d.landed.Wait()
 	}
 	d.mu.Unlock()
+	d.readers.Wait()
 	d.closeFiles()
 	close(d.done)
 }

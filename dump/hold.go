@@ -112,6 +112,11 @@ func (d *Dumper) Keep(generation uint64) {
 // is full, and comes soon, and the next scrub begins at once.
 func (d *Dumper) Mend() {
 	d.doubt.Store(true)
+	d.wake()
+}
+
+// wake has the durable loop write a generation.
+func (d *Dumper) wake() {
 	select {
 	case d.kick <- struct{}{}:
 	default:
@@ -120,6 +125,9 @@ func (d *Dumper) Mend() {
 
 // takeDoubt does what Mend asks for. The leader calls it.
 func (d *Dumper) takeDoubt() error {
+	if d.refill.Swap(false) {
+		d.needFull = true
+	}
 	if d.doubt.Swap(false) {
 		d.needFull = true
 		d.scrub.next, d.scrub.rest = 0, time.Time{}

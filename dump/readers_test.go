@@ -163,3 +163,27 @@ func (r *rig) named(generations []uint64) (map[uint32]bool, error) {
 	}
 	return places, nil
 }
+
+// While the disk does not tell who reads what, everything counts as read. // I11
+func TestLeaseThatCannotBeAsked(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(50)
+	first := r.flush()
+	heal := r.fs.Fail(crashfs.Rule{Kind: crashfs.OpLock, Path: "LEASE", Err: syscall.EIO})
+	for range 5 {
+		r.f.churn(50)
+		r.flush()
+	}
+	if got := r.d.history.oldest(); got != first {
+		t.Errorf("generation %d is the oldest that may be read, want %d", got, first)
+	}
+	heal()
+	r.f.churn(50)
+	r.flush()
+	r.f.churn(50)
+	r.flush()
+	if got := r.d.history.oldest(); got == first {
+		t.Errorf("generation %d stays though nobody reads it", got)
+	}
+	r.verify()
+}

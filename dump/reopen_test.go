@@ -11,17 +11,26 @@ import (
 // A page file that is gone is replaced; all that is in memory goes to the new
 // one, with an image that says so.
 func TestPageFileLost(t *testing.T) {
-	for _, how := range []string{"missing", "foreign"} {
+	for _, how := range []string{"missing", "foreign", "of another directory"} {
 		t.Run(how, func(t *testing.T) {
 			s := &story{rig: newRig(t, 1, nil)}
 			s.f.churn(150)
 			s.flush()
 			s.reopen(s.fs.Kill(s.fs.Ops()))
 			name := fakeDir + "/" + pagefile.FileName(pagefile.KindPages, s.d.base.record.PageFile)
-			if how == "missing" {
+			switch how {
+			case "missing":
 				s.fs.Erase(name)
-			} else {
+			case "foreign":
 				s.fs.Plant(name, make([]byte, 1<<20))
+			default:
+				h := pagefile.FileHeader{Kind: pagefile.KindPages, ID: s.d.base.record.PageFile, Geometry: s.f.geo}
+				h.Geometry.DirID++
+				b, err := h.MarshalBinary()
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.fs.Overwrite(name, 0, b)
 			}
 			s.f.churn(10)
 			s.flush()

@@ -18,6 +18,8 @@ type scrub struct {
 	next int           // row
 	rest time.Time     // no pass begins before
 	buf  []byte
+
+	files *fileScrub // to be read next; nil: nothing
 }
 
 const (
@@ -41,6 +43,7 @@ func (d *Dumper) scrubAlone() {
 		if d.scrubPieces() > 0 {
 			d.generate(order{write: true}) // its error is Health's
 		}
+		d.scrubFilesAlone()
 		d.lead(nil)
 	}()
 }
@@ -53,6 +56,9 @@ func (d *Dumper) scrubPieces() (damaged int) {
 	}
 	defer d.during("scrub pages")()
 	defer d.watchStep("scrub pages", false)()
+	if err := d.letGo(); err != nil {
+		return d.mended(0, 1, err)
+	}
 	s := &d.scrub
 	if d.cfg.Now().Before(s.rest) {
 		return 0
@@ -71,7 +77,13 @@ func (d *Dumper) scrubPieces() (damaged int) {
 	}
 	if s.next == len(h.table.rows) {
 		s.next, s.rest = 0, d.cfg.Now().Add(scrubRest)
+		d.planFiles()
 	}
+	return d.mended(compared, damaged, first)
+}
+
+// mended counts what was compared, and tells of what was damaged.
+func (d *Dumper) mended(compared, damaged int, first error) int {
 	d.mu.Lock()
 	d.stats.Scrubbed += uint64(compared)
 	d.stats.Damaged += uint64(damaged)
@@ -98,14 +110,9 @@ func (s *scrub) open(d *Dumper) {
 	}
 }
 
-// read reads from the disk, or if that cannot be, as everybody does.
+// read reads from the disk, as far as that can be.
 func (s *scrub) read(h *home, b []byte, off int64) error {
-	if s.file != nil {
-		if _, err := s.file.ReadAt(b, off); err == nil {
-			return nil
-		}
-	}
-	_, err := h.file.ReadAt(b, off)
+	_, err := readPast(s.file, h.file, b, off)
 	return err
 }
 

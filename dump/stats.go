@@ -17,8 +17,8 @@ type Stats struct {
 	Failed        uint64 // durable generations
 	Pages         uint64 // that went home
 	LeftOut       uint64 // pages, or whole segments, that were evicted or damaged before they could go home
-	Scrubbed      uint64 // pages that a scrub compared
-	Damaged       uint64 // of them, those that were written again elsewhere
+	Scrubbed      uint64 // pages that a scrub compared, of all files
+	Damaged       uint64 // pages, records, blobs, images and names of files that were lost and are written again
 	Written       Bytes
 	Took          time.Duration // of all durable generations
 	// Worked is how long links and durable generations, failed ones too, were being

@@ -45,6 +45,16 @@ func TestPlaceClaimedTwice(t *testing.T) {
 	r.f.revive(got)
 	r.fs, r.cfg.FS = fsys, fsys
 	r.d = New(r.cfg, r.f, start)
+	if err := r.d.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	owners := map[uint32]uint64{}
+	for number, place := range placesOf(r.d) {
+		if owner, taken := owners[place]; taken {
+			t.Errorf("place %d is that of segments %x and %x", place, owner, number)
+		}
+		owners[place] = number
+	}
 	r.f.churn(1)
 	r.d.pending.shards[0].died = append(r.d.pending.shards[0].died, stray.Number)
 	r.flush()

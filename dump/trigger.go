@@ -97,10 +97,7 @@ func (d *Dumper) weakLoop() {
 		}
 		d.Weak() // its error is Health's
 		if d.due(time.Now()) {
-			select {
-			case d.kick <- struct{}{}:
-			default:
-			}
+			d.wake()
 		}
 	}
 }

@@ -2,13 +2,21 @@ package loader
 
 import (
 	"context"
+	"flag"
 	"math/rand/v2"
 	"path"
 	"slices"
 	"testing"
 
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/internal/forge"
+	"github.com/embercache/ember/internal/fuzzing"
 	"github.com/embercache/ember/pagefile"
+)
+
+var (
+	executionsFlag = flag.Int("executions", 60, "damaged directories that are loaded")
+	seedFlag       = flag.Int64("seed", 1, "of the damage")
 )
 
 // A spoiler damages files: each six bytes of its script name a file, an offset
@@ -42,7 +50,7 @@ func spoil(w *writer, script []byte) {
 
 // checkSpoiled loads a damaged directory: whatever comes back is of one of the
 // states that were acknowledged, and of the newest if a record of it verifies.
-func checkSpoiled(t *testing.T, w *writer, states map[[2]uint64]*snapshot) {
+func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
 	res, err := Load(context.Background(), Options{FS: w.fs, Dir: w.dir, Schema: "s1", Workers: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -113,28 +121,105 @@ func spoiledSample(t testing.TB) (*writer, map[[2]uint64]*snapshot) {
 	return w, states
 }
 
-func FuzzLoad(f *testing.F) {
-	f.Add([]byte{})
-	f.Add([]byte{0, 0, 64, 9, 4, 1, 1, 0, 64, 9, 4, 1})
-	for _, seed := range []uint64{1, 2, 3, 4} {
-		rng := rand.New(rand.NewPCG(seed, 0))
-		script := make([]byte, 60)
-		for i := range script {
-			script[i] = byte(rng.Uint32())
-		}
-		f.Add(script)
-	}
-	w, states := spoiledSample(f)
+// The modes of FuzzLoad.
+const (
+	spoiled = iota // as spoil damages
+	patched        // as forge damages
+	forged         // and makes checksums right again
+	loadModes
+)
+
+// loadTarget damages a directory. Where checksums tell, what comes back is one of the
+// states that were acknowledged; where they were forged, at least what a cache can
+// use, and the same each time.
+func loadTarget(tb testing.TB) *fuzzing.Target {
+	w, states := spoiledSample(tb)
 	disk := w.disk()
-	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 120 {
-			return
-		}
+	w.weak = nil
+	check := func(t testing.TB, script []byte, mode byte) {
 		c := *w
 		c.t, c.fs = t, disk.Clone()
-		spoil(&c, script)
-		checkSpoiled(t, &c, states)
-	})
+		if mode == spoiled {
+			spoil(&c, script)
+		} else {
+			c.must(forge.Apply(c.disk(), script))
+		}
+		if mode != forged {
+			checkSpoiled(t, &c, states)
+			return
+		}
+		c.must(forge.Seal(c.disk(), c.dir))
+		checkForged(t, &c)
+	}
+	rng := rand.New(rand.NewPCG(1, 0))
+	script := make([]byte, 60)
+	for i := range script {
+		script[i] = byte(rng.Uint32())
+	}
+	seeds := []fuzzing.Input{{}, {Bytes: []byte{0, 0, 64, 9, 4, 1, 1, 0, 64, 9, 4, 1}}, {Bytes: script}}
+	scripts, err := forge.Scripts(disk, w.dir)
+	w.must(err)
+	for _, s := range scripts {
+		seeds = append(seeds, fuzzing.Input{Bytes: s, Mode: patched}, fuzzing.Input{Bytes: s, Mode: forged})
+	}
+	return &fuzzing.Target{Name: "FuzzLoad", Seeds: seeds, Modes: loadModes, Most: 2 << 10, Slow: true,
+		Memory: func(int) int64 { return 1 << 30 }, Check: check} // of the harness; checkForged bounds Load
+}
+
+// checkForged loads twice: what is there has to be fit for use.
+func checkForged(t testing.TB, w *writer) {
+	var digests [2]uint64
+	for i := range digests {
+		before := fuzzing.Allocated()
+		res, err := Load(context.Background(), Options{FS: w.fs, Dir: w.dir, Schema: "s1", Workers: 1 + i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := fuzzing.Allocated() - before; used > 16<<20 {
+			t.Errorf("%d bytes allocated to load", used)
+		}
+		if res.Record != nil {
+			digests[i] = res.Digest()
+			for k := range res.Shards {
+				checkUsable(t, res.Record.Geometry, &res.Shards[k])
+			}
+		}
+		res.Close()
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("the same files twice: digests %x and %x", digests[0], digests[1])
+	}
+}
+
+func FuzzLoad(f *testing.F) { loadTarget(f).Fuzz(f) }
+
+func TestLoadTakesAnything(t *testing.T) {
+	t.Logf("seed %d (set with -seed)", *seedFlag)
+	loadTarget(t).Run(t, *executionsFlag, *seedFlag)
+}
+
+// Sealing a directory that is not damaged changes nothing, and what was damaged and
+// sealed verifies: else the forgeries would end at the first checksum.
+func TestSealIsWhatTheFormatSays(t *testing.T) {
+	w, states := spoiledSample(t)
+	before := w.disk().Ops()
+	w.must(forge.Seal(w.disk(), w.dir))
+	if log := w.disk().Log()[before:]; len(log) != 0 {
+		t.Fatalf("changed what was right: %v", log)
+	}
+	scripts, err := forge.Scripts(w.disk(), w.dir)
+	w.must(err)
+	for _, script := range scripts {
+		if len(script) < 72 || script[1] < 64 {
+			continue
+		}
+		w.must(forge.Apply(w.disk(), script))
+	}
+	w.must(forge.Seal(w.disk(), w.dir))
+	checkSpoiled(t, w, states)
+	if res := mustLoad(t, w); res.Weak == 0 || res.Reason != nil {
+		t.Errorf("%d links, %v", res.Weak, res.Reason)
+	}
 }
 
 func TestLoadSpoiled(t *testing.T) {

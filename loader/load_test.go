@@ -8,6 +8,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -307,7 +308,11 @@ func TestLoadReadErrors(t *testing.T) {
 				res := mustLoad(t, &w)
 				snap := w.snapshot()
 				if res.Weak == 0 {
-					return // the state before the link
+					// The state before the link. What may be read next time has to stay.
+					if strings.Contains(name, "weak-") && res.Chain.File != 0 {
+						t.Errorf("the chain goes on at %v, over a link that was not read", res.Chain)
+					}
+					return
 				}
 				compare(t, res, snap)
 			})
@@ -382,7 +387,7 @@ func hostile(rng *rand.Rand, s *pagefile.Section) {
 }
 
 // checkUsable holds what a cache relies on without looking.
-func checkUsable(t *testing.T, g pagefile.Geometry, s *Shard) {
+func checkUsable(t testing.TB, g pagefile.Geometry, s *Shard) {
 	t.Helper()
 	for q := range s.State.Heads {
 		if s.State.Heads[q] > s.State.Tails[q] || s.State.Tails[q]-s.State.Heads[q] > pagefile.Lap {

@@ -380,52 +380,6 @@ func TestBlobHostileLengths(t *testing.T) {
 	}
 }
 
-// FuzzBlob reads hostile blobs, with right checksums if reseal is set. What is
-// accepted must encode to the same bytes.
-func FuzzBlob(f *testing.F) {
-	f.Add(sampleBlob(f, BlobDurable), true)
-	small, _ := encodeBlob(f, sampleBlobHeader(BlobWeak), sampleSection(1))
-	f.Add(small, true)
-	empty, _ := encodeBlob(f, sampleBlobHeader(BlobWeak))
-	f.Add(empty, false)
-	f.Add([]byte(blobMagic), true)
-	f.Fuzz(func(t *testing.T, b []byte, reseal bool) {
-		b = bytes.Clone(b)
-		if reseal {
-			resealBlob(b)
-		}
-		_, _, fileErr := VerifyBlob(bytes.NewReader(b), 0, int64(len(b)), nil)
-		blob, err := ReadBlob(b)
-		if err == nil {
-			err = blob.Verify()
-		}
-		if (err == nil) != (fileErr == nil) {
-			t.Fatalf("from memory %v, from a file %v", err, fileErr)
-		}
-		if err != nil {
-			return
-		}
-		var again BlobBuilder
-		again.Reset(blob.Header)
-		for i := range blob.Header.Sections {
-			s, metaErr, dataErr := blob.Section(i)
-			if metaErr != nil {
-				return
-			}
-			if dataErr != nil {
-				t.Fatalf("verified, but data of section %d: %v", i, dataErr)
-			}
-			if err := again.Add(s); err != nil {
-				t.Fatalf("section %d was read, but does not encode: %v", i, err)
-			}
-		}
-		out := new(memFile)
-		if _, _, err := again.WriteTo(out, 0); err != nil || !bytes.Equal(out.b, b[:blob.Header.Length]) {
-			t.Fatalf("accepted %d bytes that encode to %d others: %v", blob.Header.Length, len(out.b), err)
-		}
-	})
-}
-
 func BenchmarkBlobVerify(b *testing.B) {
 	s := &Section{State: sampleState(0), Journal: [][]byte{sampleJournal(20000)}}
 	for i := range 16 {

@@ -120,35 +120,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func FuzzParseName(f *testing.F) {
-	f.Add("pages-00000000000004d2")
-	f.Add("weak-ffffffffffffffff")
-	f.Add("records.0")
-	f.Fuzz(func(t *testing.T, name string) {
-		if kind, id, ok := ParseName(name); ok && FileName(kind, id) != name {
-			t.Errorf("%q parses as %v %x, which is %q", name, kind, id, FileName(kind, id))
-		}
-	})
-}
-
-func FuzzFileHeader(f *testing.F) {
-	b, _ := sampleHeader().MarshalBinary()
-	f.Add(b[:fileHeaderSize])
-	f.Add([]byte(fileMagic))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		block := make([]byte, FileHeaderBlock)
-		copy(block, b)
-		binary.LittleEndian.PutUint64(block[fileChecksum:], checksum(block[:fileChecksum]))
-		var h FileHeader
-		if h.UnmarshalBinary(block) != nil {
-			return
-		}
-		if again, err := h.MarshalBinary(); err != nil || !bytes.Equal(again, block) {
-			t.Errorf("accepted bytes that are not those of %+v: %v", h, err)
-		}
-	})
-}
-
 func TestPageSum(t *testing.T) {
 	page := pattern(PageSize, 0)
 	want := PageSum(5, 3, page)

@@ -360,44 +360,6 @@ func TestImageWritesInRuns(t *testing.T) {
 	}
 }
 
-// FuzzImage reads hostile images, with right checksums if reseal is set.
-func FuzzImage(f *testing.F) {
-	_, b := sampleImage(f, 3)
-	f.Add(b, true)
-	f.Add(b[:2*blockSize], false)
-	f.Add([]byte(fileMagic), true)
-	f.Fuzz(func(t *testing.T, b []byte, reseal bool) {
-		b = bytes.Clone(b)
-		if reseal {
-			resealImage(b)
-		}
-		if len(b) < fileGeometry {
-			return
-		}
-		m, err := OpenImage(bytes.NewReader(b), int64(len(b)), le64(b, fileID))
-		if err != nil {
-			return
-		}
-		var block [ImagePayload]byte
-		g := m.Header().Geometry
-		sums := make([]uint64, g.PagesPerSegment())
-		for shard := range g.Shards {
-			n := m.IndexBlocks(shard)
-			for _, i := range []int{0, 1, n - 1, n} {
-				m.IndexBlock(shard, i, &block)
-			}
-			s, err := m.Shard(shard)
-			list, bad, listErr := listSegments(m, shard)
-			if (err == nil) != (listErr == nil) || len(list)+bad != s.Segments && err == nil || len(list) > m.SegmentsInFile(shard) {
-				t.Fatalf("shard %d: %d segments, %d bad of %d: %v", shard, len(list), bad, s.Segments, listErr)
-			}
-			for i := range list {
-				m.Sums(s.FirstEntry+i, sums)
-			}
-		}
-	})
-}
-
 func TestImageReadersShare(t *testing.T) {
 	want, b := sampleImage(t, 50)
 	m := openImage(t, b)

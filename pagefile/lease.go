@@ -53,7 +53,10 @@ func OpenLease(fsys FS, dir string) (*Lease, error) {
 	path := filepath.Join(dir, leaseFile)
 	file, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil && (errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err)) {
-		file, err = fsys.OpenFile(path, os.O_RDONLY, 0)
+		refused := err
+		if file, err = fsys.OpenFile(path, os.O_RDONLY, 0); err != nil {
+			err = fmt.Errorf("%w: %w", refused, err) // it is missing because it may not be made
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open lease: %w", err)

@@ -28,6 +28,9 @@ const (
 )
 
 func (osFS) Lock(path string) (io.Closer, error) {
+	if err := trustedDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
 	for range lockTries {
 		f, err := openRegular(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {

@@ -41,8 +41,8 @@ func (s osFS) OpenDirect(path string) (File, error) {
 	return s.OpenFile(path, os.O_RDONLY, 0)
 }
 
-// openRegular opens a regular file, and nothing else: a fifo or a device put
-// under one of our names must neither hang an open nor be written to.
+// openRegular opens a regular file that nobody else owns, and nothing else: a fifo or
+// a device put under one of our names must neither hang an open nor be written to.
 func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|openFlags, perm)
 	if err != nil {
@@ -51,6 +51,11 @@ func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("open %s: not a regular file", path)
+	}
+	if err == nil {
+		if err = trusted(path, info); err != nil {
+			err = fmt.Errorf("open: %w", err)
+		}
 	}
 	if err != nil {
 		f.Close()

@@ -21,6 +21,7 @@ func syncDir(string) error                                 { return errors.ErrUn
 func lockBytes(*os.File, int64, int64, bool) (bool, error) { return false, errors.ErrUnsupported }
 func unlockBytes(*os.File, int64, int64) error             { return errors.ErrUnsupported }
 func lockFile(*os.File) (bool, error)                      { return false, errors.ErrUnsupported }
+func lockFolder(string) (*os.File, bool)                   { return nil, true }
 func unlockFile(*os.File) error                            { return errors.ErrUnsupported }
 func mapBytes(*os.File, int) ([]byte, error)               { return nil, errors.ErrUnsupported }
 func unmapBytes([]byte) error                              { return nil }

@@ -1,7 +1,6 @@
 package pagefile
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"reflect"
@@ -157,23 +156,4 @@ func TestRecordValidate(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzRecord reads hostile records with right checksums. What is accepted must
-// encode to the same bytes.
-func FuzzRecord(f *testing.F) {
-	f.Add(marshal(f, sampleRecord()))
-	f.Add(marshal(f, largestRecord()))
-	f.Add([]byte(recordMagic))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		b = bytes.Clone(b)
-		resealRecord(b)
-		var r Record
-		if r.UnmarshalBinary(b) != nil {
-			return
-		}
-		if again, err := r.MarshalBinary(); err != nil || !bytes.HasPrefix(b, again) {
-			t.Errorf("accepted bytes that are not those of %+v: %v", r, err)
-		}
-	})
 }

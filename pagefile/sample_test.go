@@ -235,6 +235,8 @@ func (f *memFile) Allocate(off, n int64) error {
 	return nil
 }
 
+func (f *memFile) Size() (int64, error) { return int64(len(f.b)), nil }
+
 func (f *memFile) Sync() error {
 	f.syncs++
 	return f.sync

@@ -14,7 +14,11 @@ const (
 // A Cut says how the power goes.
 type Cut struct {
 	Seed uint64
-	Fate Fate
+	Fate Fate // of what was done to files
+	// Names is the fate of directory entries, apart from that of the bytes.
+	Names NameFate
+	// Whole lets writes be lost, but not torn: any of them may outlive any other.
+	Whole bool
 	// Sector is where writes are torn: 512 or 4096 bytes; 0: drawn.
 	Sector int64
 	// Garbage lets lost sectors of torn writes hold neither the old nor the new
@@ -22,13 +26,22 @@ type Cut struct {
 	Garbage bool
 }
 
+// A NameFate decides about directory entries that are not settled.
+type NameFate uint8
+
+const (
+	NamesAsWrites NameFate = iota // as Fate says
+	NamesLost                     // all lost, whatever becomes of the bytes
+	NamesKept                     // all kept
+)
+
 // Crash returns what a power cut after the first n operations leaves. The same
 // log and the same Cut give the same bytes. The new FS has an empty log, another
 // BootID, no locks, hooks or budget. The old one stays as it is.
 func (s *FS) Crash(n int, c Cut) *FS {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	t := s.replayLocked(n, newChance(c, n))
+	t := s.replayLocked(n, newChance(c, n), c.Names)
 	next := newFS(t, t.clone())
 	s.inheritLocked(next)
 	next.boot++
@@ -48,7 +61,7 @@ func (s *FS) Kill(n int) *FS {
 		live = s.live.clone()
 		live.sweep()
 	} else {
-		live = s.replayLocked(n, chance{keep: 1})
+		live = s.replayLocked(n, chance{keep: 1}, NamesAsWrites)
 	}
 	next := newFS(s.base, live)
 	next.log = s.log[:n:n]
@@ -90,6 +103,9 @@ func newChance(c Cut, n int) chance {
 	drawn := chance{rng: rng, garbage: c.Garbage, sector: c.Sector}
 	drawn.keep = chances[rng.IntN(len(chances))]
 	drawn.tear = chances[rng.IntN(len(chances))]
+	if c.Whole {
+		drawn.keep, drawn.tear = 0.5, 0
+	}
 	if drawn.sector == 0 {
 		drawn.sector = []int64{512, pageSize}[rng.IntN(2)]
 	}

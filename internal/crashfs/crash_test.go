@@ -119,6 +119,18 @@ func TestCrashOfWrites(t *testing.T) {
 	})
 }
 
+// Whole writes are not torn, and any may outlive any.
+func TestCrashOfWholeWrites(t *testing.T) {
+	s := synced(t, strings.Repeat(".", 1536))
+	f := open(t, s, "/f")
+	write(t, f, 0, strings.Repeat("a", 1024))
+	write(t, f, 512, strings.Repeat("b", 1024))
+	third := func(a, b, c string) string {
+		return strings.Repeat(a, 512) + strings.Repeat(b, 512) + strings.Repeat(c, 512)
+	}
+	wantFates(t, fates(t, s, "/f", Cut{Sector: 512, Whole: true}), third(".", ".", "."), third("a", "a", "."), third(".", "b", "b"), third("a", "b", "b"))
+}
+
 func TestCrashOfNames(t *testing.T) {
 	t.Run("a file in an unsynced directory may be gone, synced or not", func(t *testing.T) {
 		s := New()
@@ -128,6 +140,14 @@ func TestCrashOfNames(t *testing.T) {
 		wantFates(t, fates(t, s, "/f", Cut{}), "-", "x")
 		must(t, s.SyncDir("/"))
 		wantFates(t, fates(t, s, "/f", Cut{}), "x")
+	})
+	t.Run("names are lost or kept apart from the bytes", func(t *testing.T) {
+		s := New()
+		write(t, open(t, s, "/f"), 0, "x")
+		wantFates(t, fates(t, s, "/f", Cut{Fate: FateKept, Names: NamesLost}), "-")
+		wantFates(t, fates(t, s, "/f", Cut{Fate: FateLost, Names: NamesKept}), "")
+		must(t, s.SyncDir("/"))
+		wantFates(t, fates(t, s, "/f", Cut{Fate: FateKept, Names: NamesLost}), "x")
 	})
 	t.Run("a removed file may be back until its directory is synced", func(t *testing.T) {
 		s := synced(t, "x")
@@ -248,6 +268,23 @@ func TestFailedSync(t *testing.T) {
 		must(t, s.SyncDir("/"))
 		wantFates(t, fates(t, s, "/f", Cut{}), "-", "")
 	})
+}
+
+// A process is killed before it syncs, write-back fails, and the next one's sync is
+// told nothing of it.
+func TestFailedWriteback(t *testing.T) {
+	s := synced(t, "old..")
+	write(t, open(t, s, "/f"), 0, "new")
+	s = s.Clone()
+	s.FailWriteback()
+	f := open(t, s, "/f")
+	write(t, f, 3, "!!")
+	must(t, f.Sync())
+	wantFile(t, s, "/f", "new!!")
+	wantFates(t, fates(t, s, "/f", Cut{}), "old!!", "new!!")
+	write(t, f, 0, "new")
+	must(t, f.Sync())
+	wantFates(t, fates(t, s, "/f", Cut{}), "new!!")
 }
 
 func TestKill(t *testing.T) {

@@ -1,6 +1,8 @@
 package crashfs
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,18 @@ func (s *FS) SetSyncLoss(l Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loss = l
+}
+
+// FailWriteback is write-back that failed without anybody asking: what no sync has
+// covered is seen until the power is cut, and may be gone then, whatever later syncs
+// say. A process that was killed before it synced leaves that to the next one.
+func (s *FS) FailWriteback() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	covers := len(s.log)
+	for _, id := range slices.Sorted(maps.Keys(s.live.inodes)) {
+		s.appendLocked(Op{Kind: OpSyncFailed, ino: id, covers: covers, loss: LossOnCrash})
+	}
 }
 
 // SetNoMmap makes Map return pagefile.ErrNoMmap.

@@ -263,6 +263,18 @@ func TestRangeLocks(t *testing.T) {
 	want(b, 0, 10, true, true)
 }
 
+// Whoever writes the first record of a ring need not think of the ring's name.
+func TestRingIsDurableOnceItIsOpen(t *testing.T) {
+	s := New()
+	ring, err := pagefile.OpenRing(s, "/", pagefile.RecordsName)
+	must(t, err)
+	must(t, ring.Close())
+	lost := s.Crash(s.Ops(), Cut{Fate: FateLost})
+	if b, err := lost.ReadFile("/" + pagefile.RecordsName); err != nil || len(b) != pagefile.RingSize {
+		t.Errorf("a power cut leaves %d bytes of a ring, %v, want %d", len(b), err, pagefile.RingSize)
+	}
+}
+
 func TestLease(t *testing.T) {
 	s := New()
 	dumper, err := pagefile.OpenLease(s, "/")

@@ -21,12 +21,12 @@ func (s *FS) reloadLocked(in *inode) {
 }
 
 // replayLocked gives the files after the first n operations.
-func (s *FS) replayLocked(n int, c chance) *tree {
+func (s *FS) replayLocked(n int, c chance, names NameFate) *tree {
 	r := s.points.from(n)
 	if r == nil {
 		r = newReplay(s.base, s.log, c)
 	}
-	r.log, r.chance = s.log, c
+	r.log, r.chance, r.fate = s.log, c, names
 	for r.done < n {
 		if r.done%checkpointEvery == 0 && r.sure {
 			s.points.add(r)
@@ -82,6 +82,7 @@ func (c *checkpoints) add(r *replay) {
 // A replay goes through a log and keeps apart what is settled and what is not.
 type replay struct {
 	chance chance
+	fate   NameFate
 	log    []Op
 	done   int  // operations gone through
 	sure   bool // chance has decided nothing yet
@@ -141,7 +142,7 @@ func (r *replay) apply(i int, op Op) {
 	case OpSyncDirFailed:
 		if op.loss != LossNone {
 			r.sure = false
-			r.settleNames(op.Path, op.covers, &r.chance)
+			r.settleNames(op.Path, op.covers, r.nameChance())
 		}
 	default:
 		r.applyToFile(i, op)
@@ -179,6 +180,17 @@ func (f *replayFile) settle(c *chance, covers int, log []Op) {
 	f.open = f.open[done:]
 }
 
+// nameChance decides about names.
+func (r *replay) nameChance() *chance {
+	switch r.fate {
+	case NamesLost:
+		return &chance{}
+	case NamesKept:
+		return &chance{keep: 1}
+	}
+	return &r.chance
+}
+
 func (r *replay) settleNames(dir string, covers int, c *chance) {
 	done := 0
 	for _, i := range r.open[dir] {
@@ -201,7 +213,7 @@ func (r *replay) settleNames(dir string, covers int, c *chance) {
 // finish settles the rest, in an order that the log alone decides.
 func (r *replay) finish(n int) *tree {
 	for _, dir := range slices.Sorted(maps.Keys(r.open)) {
-		r.settleNames(dir, n, &r.chance)
+		r.settleNames(dir, n, r.nameChance())
 	}
 	t := &tree{r.dirs, r.names, make(map[uint64]*inode, len(r.files))}
 	for _, id := range slices.Sorted(maps.Keys(r.files)) {

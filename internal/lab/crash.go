@@ -10,7 +10,8 @@ var crashExperiment = experiment{
 	name:  "crash",
 	title: "power cuts and kills after every operation on a simulated disk",
 	run: func(ctx context.Context, o *options, w io.Writer) error {
-		s := suite{"./cache", "^TestCrashAnywhere$", []string{"-crashstates", strconv.Itoa(o.count(500, 200_000))}}
+		n := o.count(500, 200_000)
+		s := suite{"./cache", "^TestCrashAnywhere", []string{"-crashstates", strconv.Itoa(n), "-historystates", strconv.Itoa(max(n/4, 100))}}
 		return s.run(ctx, o, w)
 	},
 }

@@ -3,6 +3,7 @@
 //
 //	go run . list                               the experiments
 //	go run . NAME... [-count N] [-seed N]       some of them
+//	go run . fuzz -only FuzzRecord              one decoder
 //	go run . all [-quick]                       every one, or each for a moment
 //
 // An experiment ends with a line that counts what it has seen, or with what broke and

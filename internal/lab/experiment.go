@@ -18,6 +18,18 @@ type experiment struct {
 var experiments = []experiment{
 	crashExperiment,
 	killExperiment,
+	linearExperiment,
+	modelsExperiment,
+	powerExperiment,
+	fuzzExperiment,
+	guidedExperiment,
+	endureExperiment,
+	countsExperiment,
+	bigExperiment,
+	groupExperiment,
+	faultsExperiment,
+	damageExperiment,
+	mutateExperiment,
 }
 
 func list(w io.Writer) {

@@ -12,6 +12,7 @@ type options struct {
 	Count int    // what an experiment counts, 0: what it is meant to see
 	Seed  int64  // of everything that is drawn, 0: of the clock
 	Dir   string // for files; empty: the system's directory for temporary ones
+	Only  string // part of the names of an experiment's parts; empty: all
 	Quick bool   // as little as shows that it runs
 }
 
@@ -23,6 +24,7 @@ func parse(args []string, usage io.Writer) (o options, names []string, err error
 	fs.Int64Var(&o.Seed, "seed", 0, "of everything that is drawn; 0: of the clock")
 	fs.StringVar(&o.Dir, "dir", "", "directory for files; default the system's for temporary ones")
 	fs.BoolVar(&o.Quick, "quick", false, "as little as shows that it runs")
+	fs.StringVar(&o.Only, "only", "", "of fuzz and guided: the one decoder to try; of mutate: part of the names of the mutations; empty: all")
 	for len(args) > 0 {
 		if err := fs.Parse(args); err != nil {
 			return o, nil, err

@@ -1,0 +1,7 @@
+package main
+
+var endureExperiment = experiment{
+	name:  "endure",
+	title: "full load with restarts, kills and faults; -count seconds",
+	run:   endure,
+}
