@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/embercache/ember/pagefile"
@@ -41,10 +42,14 @@ func (l *load) applyLive(prev uint64) {
 		return // it goes on from what is not the newest state
 	}
 	for half := range 2 {
-		if !begun(v, seq+uint64(half)) {
+		any, err := begun(v, seq+uint64(half))
+		if err == nil && !any {
 			break
 		}
-		if err := l.applyHalf(v, seq+uint64(half), half == 0); err != nil {
+		if err == nil {
+			err = l.applyHalf(v, seq+uint64(half), half == 0)
+		}
+		if err != nil {
 			l.met(LiveEnded, "", 1, err)
 			break
 		}
@@ -87,13 +92,11 @@ func (l *load) liveFrom(v *pagefile.LiveView, prev uint64) (seq uint64, ok bool)
 }
 
 // begun reports whether any shard has gone on from cut seq.
-func begun(v *pagefile.LiveView, seq uint64) bool {
-	for i := range v.Shards {
-		if v.Begun(i, seq) {
-			return true
-		}
+func begun(v *pagefile.LiveView, seq uint64) (any bool, err error) {
+	for i := 0; i < v.Shards && !any && err == nil; i++ {
+		any, err = v.Begun(i, seq)
 	}
-	return false
+	return any, err
 }
 
 // readHalf makes sections of what came after cut seq. Every shard has gone on from
@@ -109,8 +112,8 @@ func (l *load) readHalf(v *pagefile.LiveView, seq uint64, first bool) (sections 
 	halves := make([]half, len(l.drafts))
 	errs := make([]error, len(l.drafts))
 	each(l.Workers, len(halves), func(i int) {
-		if first && !v.Begun(i, seq) {
-			errs[i] = fmt.Errorf("%w: live log: shard %d has nothing after cut %d", pagefile.ErrCorrupt, i, seq)
+		if any, err := v.Begun(i, seq); err != nil || first && !any {
+			errs[i] = cmp.Or(err, fmt.Errorf("%w: live log: shard %d has nothing after cut %d", pagefile.ErrCorrupt, i, seq))
 			return
 		}
 		halves[i].read(v, seq, &l.drafts[i], intents)
