@@ -225,6 +225,7 @@ func TestHostileLiveLogs(t *testing.T) {
 			at := r.extent(b, 0)
 			binary.LittleEndian.PutUint32(b[at+extentNext:], uint32(at)+64)
 		}},
+		{"an extent of another cut", "extent at", func(r *liveRig, b []byte) { b[r.extent(b, 0)+extentSeq]++ }},
 		{"more used than there is", "used", func(r *liveRig, b []byte) {
 			at := r.extent(b, 0)
 			binary.LittleEndian.PutUint32(b[at+extentUsed:], le32(b, int(at))-liveExtent+8)
@@ -232,9 +233,15 @@ func TestHostileLiveLogs(t *testing.T) {
 		{"a group of 4 GiB", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.group(b):], 1<<32-8) }},
 		{"a group of 2^63", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 1<<63) }},
 		{"a group of nothing", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 0) }},
+		{"a group of an odd length", "a group", func(r *liveRig, b []byte) { b[r.group(b)] -= 4 }},
+		{"an item beyond its group", "item 5", func(r *liveRig, b []byte) { b[r.group(b)] -= 8 }},
 		{"a head beyond its tail", "shard state", func(r *liveRig, b []byte) { b[r.group(b)+24+7] = 0xff }},
 		{"an item of no kind", "item 200", func(r *liveRig, b []byte) { b[r.item0(b)] = 200 }},
 		{"an item of queue 2", "queue 2", func(r *liveRig, b []byte) { b[r.item0(b)+1] = 2 }},
+		{"an item with a reserved byte", "item 2", func(r *liveRig, b []byte) { b[r.item0(b)+2] = 1 }},
+		{"a store of queue 1", "item 1 of queue 1", func(r *liveRig, b []byte) { b[r.store0(b)+1] = 1 }},
+		{"a record with a reserved byte", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+28] = 1 }},
+		{"an end with a reserved byte", "that died has 1", func(r *liveRig, b []byte) { b[r.store0(b)+liveStoreSize+4] = 1 }},
 		{"a record of 4 GiB", "a record of", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.item0(b)+4:], 1<<32-16) }},
 		{"a record of a byte less", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+4]-- }},
 		{"a segment of 2^32 units", "units", func(r *liveRig, b []byte) { r.born(b, 1<<32-1, 0) }},
@@ -268,14 +275,16 @@ func TestHostileLiveLogs(t *testing.T) {
 	}
 }
 
-// hostileRig has a group of each of two shards that begins with a record, and then has
-// a segment that was born; and an intent.
+// hostileRig has a group of each of two shards: a record, a segment that was born, a
+// store, a segment that died; and an intent.
 func hostileRig() *liveRig {
 	r := newLiveRig(2, 0)
 	for shard, w := range r.writers {
 		w.Record(0, 7, 9, 0, pattern(64, 1))
 		off, sum, _ := r.l.Keep(r.seq, pattern(256, 2))
 		w.Born(8, 16, off, sum)
+		w.Store(1, 2)
+		w.Died(3)
 		r.commit(shard, 0)
 	}
 	r.l.Begin(r.seq, IntentBatch, pattern(40, 3), &r.slots)
@@ -291,11 +300,13 @@ func (r *liveRig) extent(b []byte, shard int) int64 {
 }
 func (r *liveRig) group(b []byte) int64  { return r.extent(b, 0) + liveExtent }
 func (r *liveRig) item0(b []byte) int64  { return r.group(b) + liveGroup }
+func (r *liveRig) born0(b []byte) int64  { return r.item0(b) + liveRecordSize + 64 }
+func (r *liveRig) store0(b []byte) int64 { return r.born0(b) + liveBornSize }
 func (r *liveRig) intent(b []byte) int64 { return int64(le32(b, int(intentAt(0)))) }
 
 // born changes the segment that was born, and says what its bytes are, if they are.
 func (r *liveRig) born(b []byte, fill uint32, off uint64) {
-	at := r.item0(b) + liveRecordSize + 64
+	at := r.born0(b)
 	binary.LittleEndian.PutUint32(b[at+4:], fill)
 	binary.LittleEndian.PutUint64(b[at+16:], off)
 }
@@ -347,6 +358,61 @@ func (r *liveRig) nest(places []int64, i int) {
 	item := append32(g[liveGroup:liveGroup], liveRecord, uint32(used-liveGroup-liveRecordSize)&^15)
 	appendWords(item, 7, 9, 0)
 	binary.LittleEndian.PutUint64(g[8:], xxhash.Sum64(g[16:]))
+}
+
+// TestBornSegmentIsASegment: no longer than the longest, though its bytes are there.
+func TestBornSegmentIsASegment(t *testing.T) {
+	for n, fits := range map[int]bool{MaxSegmentSize: true, MaxSegmentSize + UnitSize: false} {
+		r := newLiveRig(1, 4<<20)
+		off, sum, _ := r.l.Keep(r.seq, pattern(n, 2))
+		r.writers[0].Born(7, uint32(n/UnitSize), off, sum)
+		r.commit(0, 0)
+		if _, err := tale(r.view(t), r.seq); (err == nil) != fits {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestLiveNumbersAreProved: each number that leads to something, or counts it, replaced
+// by another that could stand there. What follows would be missing, or of another.
+func TestLiveNumbersAreProved(t *testing.T) {
+	r := newLiveRig(2, 32<<10)
+	for i := range 40 {
+		shard := i & 1
+		r.writers[shard].Record(0, 7, 9, 0, pattern(512, byte(i)))
+		r.commit(shard, 0)
+	}
+	first := r.extent(r.b, 0)
+	next := int64(le32(r.b, int(first+extentNext)))
+	if next == 0 || int64(le32(r.b, int(next+extentUsed))) == 0 {
+		t.Fatal("one extent holds it all")
+	}
+	area := areaAt(0, r.seq)
+	for _, c := range []struct {
+		name string
+		at   int64
+		v    uint32
+	}{
+		{"no extents", area + areaFirst, 0},
+		{"the second extent first", area + areaFirst, uint32(next)},
+		{"another shard's extents", area + areaFirst, uint32(r.extent(r.b, 1))},
+		{"no extent after the first", first + extentNext, 0},
+		{"nothing in an extent", first + extentUsed, 0},
+		{"one group less", next + extentUsed, le32(r.b, int(next+extentUsed)) - liveGroup - liveRecordSize - 512},
+		{"not begun", area, uint32(r.seq - 2)},
+		{"a shard that gave up", area + areaBroken, 1},
+		{"a half that is not whole", brokenAt(r.seq), 1},
+	} {
+		b := bytes.Clone(r.b)
+		binary.LittleEndian.PutUint32(b[c.at:], c.v)
+		v, err := ViewLive(b)
+		if err == nil {
+			_, err = tale(v, r.seq)
+		}
+		if err == nil {
+			t.Errorf("%s: it is told", c.name)
+		}
+	}
 }
 
 // TestBornBytesAreReadOnce: a log that says that the same bytes were born again and

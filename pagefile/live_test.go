@@ -381,6 +381,11 @@ func TestLiveBases(t *testing.T) {
 	if got := r.view(t).Bases(); !slices.Equal(got, []LiveBase{newer, older}) {
 		t.Errorf("got %v", got)
 	}
+	swapped := bytes.Clone(r.b)
+	copy(swapped[liveBases+(r.seq&1)*liveBase:][:liveBase], r.b[liveBases+(1-r.seq&1)*liveBase:])
+	if v, err := ViewLive(swapped); err != nil || !slices.Equal(v.Bases(), []LiveBase{older}) {
+		t.Errorf("with the older one in both places: %v, %v", v.Bases(), err)
+	}
 	r.b[liveBases+(r.seq&1)*liveBase+3] ^= 1
 	if got := r.view(t).Bases(); !slices.Equal(got, []LiveBase{older}) {
 		t.Errorf("with the newer one torn: %v", got)
@@ -442,12 +447,18 @@ func (r *liveRig) flipped(t *testing.T, seqs ...uint64) (refused int) {
 	}
 	b := bytes.Clone(r.b)
 	for i := range b {
-		if k := int64(i) - r.l.first; k >= 0 && k%r.l.half >= r.l.next[k/r.l.half&1].Load() && i%64 != 0 {
+		k := int64(i) - r.l.first
+		unused := i >= 64 && i < liveBases || i >= liveIntents+8*liveSlots && i < liveAreas ||
+			k >= 0 && k%r.l.half >= r.l.next[k/r.l.half&1].Load()
+		if unused && i%64 != 0 {
 			continue
 		}
 		for _, mask := range []byte{1 << (i % 8), 0xff} {
 			b[i] ^= mask
 			v, err := ViewLive(b)
+			if err == nil && (v.Session != liveSession || v.DirID != liveDirID || !r.based(v.Bases())) {
+				t.Fatalf("byte %d changed by %x: session %x of %x, bases %v", i, mask, v.Session, v.DirID, v.Bases())
+			}
 			for _, seq := range seqs {
 				if err != nil {
 					refused++
@@ -463,13 +474,23 @@ func (r *liveRig) flipped(t *testing.T, seqs ...uint64) (refused int) {
 	return refused
 }
 
+// based reports whether a log goes on from these links, or did.
+func (r *liveRig) based(list []LiveBase) bool {
+	for _, base := range list {
+		if base.Seq > r.seq || base.Seq+1 < r.seq || base.Hash != 0xabc0+base.Seq || base.Number != 100+base.Seq {
+			return false
+		}
+	}
+	return true
+}
+
 // TestLiveFlippedAnywhere: a byte that changes costs the half that it is of, and never
 // changes what is told: not by a group that is missing, nor by one of another shard.
 func TestLiveFlippedAnywhere(t *testing.T) {
 	rng := rand.New(rand.NewSource(*seedFlag))
 	r := newLiveRig(2, 0)
 	fill := func() {
-		for i := range 8 {
+		for i := range 6 {
 			r.item(i&1, rng)
 			r.commit(i&1, 0)
 		}
