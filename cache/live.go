@@ -68,7 +68,8 @@ type liveDir interface {
 
 // liveToken is the file of the directory that names the session whose log may be
 // applied: that of the last process that had the directory, if it had one. A process
-// without the option removes it: what it does the log does not know.
+// without the option removes it: what it does the log does not know. Where there is one
+// the gauges need a count: a live log is told of a store before them.
 const liveToken = "LIVE"
 
 func liveName(geo pagefile.Geometry) string { return fmt.Sprintf("ember-%016x.live", geo.DirID) }
@@ -97,8 +98,7 @@ func (p *persistence) openLive(o *Options) {
 
 // readLive gives the loader the log that the last process wrote.
 func (p *persistence) readLive(geo pagefile.Geometry) []byte {
-	session := p.readToken()
-	if session == 0 {
+	if p.token == 0 {
 		return nil
 	}
 	b, err := p.liveDir.Read(liveName(geo))
@@ -106,7 +106,7 @@ func (p *persistence) readLive(geo pagefile.Geometry) []byte {
 		p.liveErr = err
 		return nil
 	}
-	if have, _, based := pagefile.PeekLive(b); have != session || !based {
+	if have, _, based := pagefile.PeekLive(b); have != p.token || !based {
 		return nil
 	}
 	return b

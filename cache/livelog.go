@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
@@ -45,7 +44,7 @@ func (s *shard) logStoreLocked(slot uint32, w word) {
 // commitLogLocked makes a group of what waits. The gauges do not know it yet.
 func (s *shard) commitLogLocked() {
 	st := s.stateLocked()
-	st.Entries = uint32(max(int64(st.Entries)+s.logDelta, 0))
+	st.Entries = uint32(max(int64(st.Entries)+s.logDelta-s.logDead, 0))
 	p, v := s.log.Commit(&st, s.logTag)
 	s.logDelta, s.logTag, s.logHead = 0, 0, st.Heads[0]+st.Heads[1]
 	if p != nil {
@@ -119,16 +118,21 @@ func (s *shard) logDyingLocked(w word, h header) {
 	}
 }
 
+// logDiedLocked logs those of a list's segments that are there: a record of a file
+// may list what never was, and of that no link may tell.
 func (s *shard) logDiedLocked(list []byte) {
 	for ; len(list) >= 8; list = list[8:] {
-		s.log.Died(binary.LittleEndian.Uint64(list))
+		if n := binary.LittleEndian.Uint64(list); s.large.at(n).number.Load() == n {
+			s.log.Died(n)
+		}
 	}
 }
 
-// logEntryLocked logs the record that is about to be published.
-func (s *shard) logEntryLocked(e *entry, pos uint64, units int) {
+// logEntryLocked logs what goes with the slot that is about to be published. The
+// group with the tag has that slot: one of before, with which another entry made
+// room, must not say that the step is done.
+func (s *shard) logEntryLocked(e *entry) {
 	s.logTag = e.guard.tag
-	s.logRecordLocked(e.q, pos, units)
 	s.logBornLocked(e)
 }
 
@@ -193,50 +197,32 @@ func (l *liveLog) done(u underWay) {
 	}
 }
 
-// A batch in the log: for each step flags u8, length of the key u16, of the value
-// u32, time to live i64 in ns, key, value. What is MemoryOnly is gone after a
-// restart, and what was there before it too: a deletion.
-const (
-	stepSize   = 15
-	stepDelete = 1
-)
+// A batch in the log: for each step a record's header, key and value. A header that is
+// hidden is a deletion. What is MemoryOnly is gone after a restart, and what was there
+// before it too.
 
-func encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
+func (c *Cache) encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
 	n := 0
 	for i := range ops {
-		n += stepSize + len(ops[i].Key) + len(ops[i].Value)
+		n += headerSize + len(ops[i].Key) + len(ops[i].Value)
 	}
 	b := make([]byte, 0, n)
 	for i := range ops {
-		op := &ops[i]
-		value, flags := op.Value, byte(0)
-		if value == nil || o.MemoryOnly {
-			value, flags = nil, stepDelete
-		}
-		b = append(b, flags)
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(op.Key)))
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
-		b = binary.LittleEndian.AppendUint64(b, uint64(op.TTL))
-		b = append(append(b, op.Key...), value...)
+		h, value := c.stepHeader(&ops[i], o)
+		b = append(b, make([]byte, headerSize)...)
+		h.put(b[len(b)-headerSize:])
+		b = append(append(b, ops[i].Key...), value...)
 	}
 	return b
 }
 
-// decodeStep is the first step of b; ok is false if there is none.
-func decodeStep(b []byte) (op BatchOp, rest []byte, ok bool) {
-	if len(b) < stepSize {
-		return op, nil, false
+// stepHeader is what a step will store, with the times that it has now.
+func (c *Cache) stepHeader(op *BatchOp, o *EntryOptions) (h header, value []byte) {
+	if op.Value == nil || o.MemoryOnly {
+		return makeHeader(len(op.Key), 0, flagAbsent, 0, 0), nil
 	}
-	k, v := int(binary.LittleEndian.Uint16(b[1:])), int(binary.LittleEndian.Uint32(b[3:]))
-	rest = b[stepSize:]
-	if k == 0 || k+v > len(rest) || v < 0 {
-		return op, nil, false
-	}
-	op = BatchOp{Key: rest[:k], TTL: time.Duration(binary.LittleEndian.Uint64(b[7:]))}
-	if b[0]&stepDelete == 0 {
-		op.Value = rest[k : k+v : k+v]
-	}
-	return op, rest[k+v:], true
+	now, t := c.now(), c.termsIn(*o)
+	return makeHeader(len(op.Key), len(op.Value), t.flagsOf(op.TTL), t.expiry(now, c.hash.sum(op.Key), t.ttlOf(op.TTL)), now), op.Value
 }
 
 // redo finishes the batches that a process had under way when it was killed. Nobody
@@ -244,19 +230,29 @@ func decodeStep(b []byte) (op BatchOp, rest []byte, ok bool) {
 func (c *Cache) redo(list []loader.LiveOp) {
 	for _, u := range list {
 		b := u.Payload
-		for i := 0; ; i++ {
-			op, rest, ok := decodeStep(b)
-			if !ok {
-				break
+		for i := 0; len(b) >= headerSize; i++ {
+			h := readHeader(b)
+			b = b[headerSize:]
+			k, v := h.keyLen(), h.valueLen()
+			if k == 0 || k+v > len(b) {
+				break // of a later build
 			}
-			b = rest
-			switch {
-			case i < u.Done:
-			case op.Value == nil:
-				c.remove(op.Key, CauseDeleted)
-			case c.check(op.Key, op.Value) == nil:
-				c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
+			if i >= u.Done {
+				c.redoStep(h, b[:k], b[k:k+v])
 			}
+			b = b[k+v:]
 		}
+	}
+}
+
+func (c *Cache) redoStep(h header, key, value []byte) {
+	if h.hidden() {
+		c.remove(key, CauseDeleted)
+	} else if c.check(key, value) == nil {
+		var e entry
+		ok := c.prepare(&e, key, value, EntryOptions{})
+		e.head = e.head.at(h)
+		c.putOrForget(&e, ok)
+		c.tellLeavers()
 	}
 }

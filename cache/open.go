@@ -86,6 +86,7 @@ func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
+	p.token = p.readToken()
 	if p.openLive(o); p.liveDir != nil {
 		lo.Live = p.readLive
 	}

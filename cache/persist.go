@@ -51,6 +51,7 @@ type persistence struct {
 
 	liveDir    liveDir // nil: none, or liveErr says why there is none
 	liveErr    error
+	token      uint64          // session of the log that the last process had and did not end; 0: none
 	unfinished []loader.LiveOp // that Open finishes
 
 	mu     sync.Mutex

@@ -156,10 +156,7 @@ func (c *Cache) check(key, value []byte) error {
 func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 	now, t := c.now(), c.termsIn(o)
 	e.hash, e.key, e.body, e.value, e.q = c.hash.sum(key), key, value, value, o.queue()
-	var flags uint8
-	if o.TTL == 0 && t.slides != nil {
-		flags = flagSliding
-	}
+	flags := t.flagsOf(o.TTL)
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
@@ -254,6 +251,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.newest != ahead {
 		s.writeLocked(q, pos, e.head, e.key, e.body)
 	}
+	s.logRecordLocked(q, pos, units) // whatever becomes of it: tail is beyond it
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
 			s.dropBodyLocked(e)
@@ -261,7 +259,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		}
 	}
 	if s.log != nil {
-		s.logEntryLocked(e, pos, units)
+		s.logEntryLocked(e)
 		if found && !tagged {
 			s.logDyingLocked(old, oldHead)
 		}
