@@ -41,11 +41,12 @@ type liveLog struct {
 
 	clearing sync.Mutex // one Clear at a time is told
 
-	mu    sync.Mutex
-	state liveState
-	based uint64 // the last seq that a link leads to
-	down  bool   // the last cut got no link
-	err   error  // why it will not be used
+	mu      sync.Mutex
+	state   liveState
+	baseSeq uint64 // the last that has a base, maybe of a link that is being written
+	based   uint64 // the last seq that a link leads to
+	down    bool   // the last cut got no link
+	err     error  // why it will not be used
 }
 
 type liveState uint8
@@ -142,7 +143,8 @@ func (p *persistence) writeToken(session uint64) error {
 	return err
 }
 
-// dropToken is for a process that writes no log.
+// dropToken is for a process that writes no log. A token that stays does no harm: with
+// the first link of that process the log goes on from none.
 func (p *persistence) dropToken() {
 	if f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0); err == nil {
 		f.Close()
@@ -156,6 +158,19 @@ func (p *persistence) newLive(c *Cache) {
 	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{})}
 	if p.liveErr != nil {
 		c.livelog.fail(p.liveErr)
+		close(c.livelog.made)
+	}
+}
+
+// linking is told of each link by the dumper, before it is written: so a process that
+// is killed once the link is there leaves a log that goes on from it.
+func (l *liveLog) linking(pos pagefile.WeakPos) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq := l.seq.Load(); l.state == liveArmed && seq != 0 {
+		l.mem.SetBase(seq, pos)
+		l.baseSeq = seq
+		l.killable()
 	}
 }
 
@@ -167,7 +182,10 @@ func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 	defer l.killable()
 	switch {
 	case l.state == liveArmed && ok && l.seq.Load() == cut.Epoch:
-		l.mem.SetBase(cut.Epoch, pos)
+		if l.baseSeq != cut.Epoch { // it brought nothing, and got no link
+			l.mem.SetBase(cut.Epoch, pos)
+			l.baseSeq = cut.Epoch
+		}
 		l.based = cut.Epoch
 	case l.state == liveWaits && ok:
 		l.state = liveMaking
@@ -220,10 +238,12 @@ func (l *liveLog) next(epoch uint64) {
 	}
 }
 
-// missed counts a half that is not whole.
+// missed counts a half that is not whole. While a cut falls shards are in two.
 func (l *liveLog) missed(seq uint64) {
-	if l.gap.Swap(seq) != seq {
-		l.gaps.Add(1)
+	for old := l.gap.Load(); seq > old; old = l.gap.Load() {
+		if l.gap.CompareAndSwap(old, seq) {
+			l.gaps.Add(1)
+		}
 	}
 }
 
@@ -231,13 +251,12 @@ func (l *liveLog) missed(seq uint64) {
 func (l *liveLog) health() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq := l.seq.Load()
 	switch {
 	case l.err != nil: // for good
 		return fmt.Errorf("cache: no live log in %s: %w", l.c.opts.Durability.Live, l.err)
 	case l.based == 0 || l.down:
 		return errLiveWaits
-	case seq != 0 && (l.gap.Load() == seq || l.mem.Broken(seq)):
+	case l.gap.Load() >= l.based: // no link has what that half lacks
 		return errLiveFull
 	}
 	return nil
@@ -257,33 +276,50 @@ func (l *liveLog) tick() {
 }
 
 // beginLive has the log in force before Open returns, if files can say so in time.
-// What the last process had under way is finished, and what it left of its log goes
-// to the ring.
+// What the last process left of its log goes to the ring.
 func (p *persistence) beginLive(ctx context.Context, c *Cache) {
-	c.redo(p.unfinished)
-	p.unfinished = nil
 	l := c.livelog
 	l.dumper.Store(p.dumper)
 	limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
 	defer cancel()
-	_, _ = within(limit, func() (err error) {
-		if err = p.dumper.Inherit(); err == nil {
-			err = p.dumper.Weak()
-		}
-		if err != nil || l.waits() {
-			if _, err = p.dumper.Flush(limit); err == nil {
-				err = p.dumper.Weak()
-			}
-		}
-		if l.waits() {
-			return err
-		}
-		<-l.made
-		return p.dumper.Weak()
-	}, func(error) {})
-	if err := l.health(); err != nil {
+	_, _ = within(limit, func() error { return l.arm(limit, p.dumper) }, func(error) {})
+	if err := l.health(); err != nil && !l.failed() { // which was said
 		p.notices.say(slog.LevelWarn, "no live log yet", "live_log_waits", "err", err)
 	}
+}
+
+// arm has a link lead to the log. What was inherited comes first, also where no log
+// can be had.
+func (l *liveLog) arm(ctx context.Context, d *dump.Dumper) error {
+	err := d.Inherit()
+	if l.failed() {
+		return err
+	}
+	if err == nil {
+		err = d.Weak()
+	}
+	if err != nil || l.waits() {
+		if _, err = d.Flush(ctx); err == nil {
+			err = d.Weak()
+		}
+	}
+	if l.waits() {
+		return err
+	}
+	<-l.made
+	return d.Weak()
+}
+
+// finish does what is left of what the last process had under way.
+func (p *persistence) finish(c *Cache) {
+	c.redo(p.unfinished)
+	p.unfinished = nil
+}
+
+func (l *liveLog) failed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil
 }
 
 // waits reports whether no link has led to the memory yet, and one may.

@@ -51,16 +51,6 @@ func (m *memLive) clone() *memLive {
 	return c
 }
 
-// only is the one file's bytes.
-func (m *memLive) only(t *testing.T) []byte {
-	t.Helper()
-	for _, b := range m.files {
-		return b
-	}
-	t.Fatal("there is no live log")
-	return nil
-}
-
 func liveOptions(fs *crashfs.FS, m *memLive, shards int) *Options {
 	o := quietOptions(fs, shards)
 	o.Durability.Live = "tmpfs"

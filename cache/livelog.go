@@ -246,13 +246,13 @@ func (c *Cache) redo(list []loader.LiveOp) {
 }
 
 func (c *Cache) redoStep(h header, key, value []byte) {
-	if h.hidden() {
+	if h.hidden() || c.check(key, value) != nil { // what cannot be stored now is forgotten
 		c.remove(key, CauseDeleted)
-	} else if c.check(key, value) == nil {
-		var e entry
-		ok := c.prepare(&e, key, value, EntryOptions{})
-		e.head = e.head.at(h)
-		c.putOrForget(&e, ok)
-		c.tellLeavers()
+		return
 	}
+	var e entry
+	ok := c.prepare(&e, key, value, EntryOptions{})
+	e.head = e.head.at(h)
+	c.putOrForget(&e, ok)
+	c.tellLeavers()
 }

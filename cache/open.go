@@ -255,7 +255,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		cfg.Obsolete = []string{loader.ResetName}
 	}
 	if c.livelog != nil {
-		cfg.Linked = c.livelog.linked
+		cfg.Linking, cfg.Linked = c.livelog.linking, c.livelog.linked
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

@@ -88,7 +88,7 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
-	if c.livelog == nil {
+	if c.livelog == nil || c.livelog.failed() {
 		p.dropToken()
 	}
 	p.dumper = dump.New(p.config(c), c.source(), p.start)

@@ -38,7 +38,7 @@ import (
 //
 //	 0  length    u32  a multiple of 8
 //	 4  reserved  u32
-//	 8  checksum  u64  of all after it
+//	 8  checksum  u64  of all after it, plus seq<<16 and the shard: another's does not verify
 //	16  tag       u64  of an intent: where it lies in the upper half, steps done in the lower
 //	24  state     48 bytes, after the group
 //	72  items, each a multiple of 8, beginning with kind u8, queue u8, reserved u16:
@@ -160,12 +160,15 @@ func (l *Live) word(off int64) *uint64 { return (*uint64)(unsafe.Pointer(&l.b[of
 func (l *Live) alloc(seq uint64, n int64) (off int64, ok bool) {
 	h := seq & 1
 	n = (n + 63) &^ 63
-	end := l.next[h].Add(n)
-	if end > l.half {
-		l.next[h].Add(-n)
-		return 0, false
+	for {
+		at := l.next[h].Load()
+		if n > l.half-at {
+			return 0, false // and nothing was taken: others may want less
+		}
+		if l.next[h].CompareAndSwap(at, at+n) {
+			return l.first + int64(h)*l.half + at, true
+		}
 	}
-	return l.first + int64(h)*l.half + end - n, true
 }
 
 // Fullness is what part of the half of seq is taken, in 64ths.
@@ -213,6 +216,11 @@ func (l *Live) Done(slot int, slots *atomic.Uint64) {
 			return
 		}
 	}
+}
+
+// groupSum is the checksum of a group.
+func groupSum(b []byte, shard int, seq uint64) uint64 {
+	return xxhash.Sum64(b[16:]) + seq<<16 + uint64(shard)
 }
 
 // LiveTag is the tag of a step of what has that id.

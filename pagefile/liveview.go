@@ -134,7 +134,7 @@ func (v *LiveView) Visit(shard int, seq uint64, to LiveVisitor) error {
 		size, used, next := le64(h, 0), le64(h, 8), le64(h, 16)
 		if e := v.inHalf(seq, off, size); e == nil || le64(h, 24) != seq || used > size || size-used < liveExtent {
 			return corrupt("live log: shard %d: extent at %d of %d bytes, %d used", shard, off, size, used)
-		} else if err := v.groups(seq, e[liveExtent:liveExtent+used], to); err != nil {
+		} else if err := v.groups(shard, seq, e[liveExtent:liveExtent+used], to); err != nil {
 			return err
 		}
 		last, off = off, next // they ascend, so that there is no cycle
@@ -142,13 +142,13 @@ func (v *LiveView) Visit(shard int, seq uint64, to LiveVisitor) error {
 	return nil
 }
 
-func (v *LiveView) groups(seq uint64, b []byte, to LiveVisitor) error {
+func (v *LiveView) groups(shard int, seq uint64, b []byte, to LiveVisitor) error {
 	for len(b) > 0 {
 		if len(b) < liveGroup {
 			return corrupt("live log: a group of %d bytes", len(b))
 		}
 		n := le64(b, 0)
-		if n < liveGroup || n > uint64(len(b)) || n%8 != 0 || le64(b, 8) != xxhash.Sum64(b[16:n]) {
+		if n < liveGroup || n > uint64(len(b)) || n%8 != 0 || le64(b, 8) != groupSum(b[:n], shard, seq) {
 			return corrupt("live log: a group of %d bytes does not verify", n)
 		}
 		state, err := parseState(b[24:])

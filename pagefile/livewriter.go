@@ -3,8 +3,6 @@ package pagefile
 import (
 	"encoding/binary"
 	"sync/atomic"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // A LiveWriter appends what one shard does to a Live. Its caller has the shard's
@@ -153,7 +151,7 @@ func (w *LiveWriter) Commit(state *ShardState, tag uint64) (p *uint64, v uint64)
 	binary.LittleEndian.PutUint64(b, uint64(len(b)))
 	binary.LittleEndian.PutUint64(b[16:], tag)
 	state.put(b[24:])
-	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64(b[16:]))
+	binary.LittleEndian.PutUint64(b[8:], groupSum(b, w.shard, w.seq))
 	used := uint64(w.at - w.extent - liveExtent)
 	w.group = 0
 	if w.fresh {
