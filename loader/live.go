@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -41,10 +42,14 @@ func (l *load) applyLive() {
 		return // it goes on from what is not the newest state
 	}
 	for half := range uint64(2) {
-		if half == 1 && !begun(v, seq+1) {
+		any, err := begun(v, seq+half)
+		if err == nil && !any && half == 1 {
 			break
 		}
-		if err := l.applyHalf(v, seq+half, half == 0); err != nil {
+		if err == nil {
+			err = l.applyHalf(v, seq+half, half == 0)
+		}
+		if err != nil {
 			l.met(LiveEnded, "", 1, err)
 			break
 		}
@@ -101,13 +106,11 @@ func (l *load) liveFrom(v *pagefile.LiveView) (seq uint64, ok bool) {
 }
 
 // begun reports whether any shard has gone on from cut seq.
-func begun(v *pagefile.LiveView, seq uint64) bool {
-	for i := range v.Shards {
-		if v.Begun(i, seq) {
-			return true
-		}
+func begun(v *pagefile.LiveView, seq uint64) (any bool, err error) {
+	for i := 0; i < v.Shards && !any && err == nil; i++ {
+		any, err = v.Begun(i, seq)
 	}
-	return false
+	return any, err
 }
 
 // readHalf makes sections of what came after cut seq. Every shard has gone on from
@@ -123,8 +126,8 @@ func (l *load) readHalf(v *pagefile.LiveView, seq uint64, first bool) (sections 
 	halves := make([]half, len(l.drafts))
 	errs := make([]error, len(l.drafts))
 	each(l.Workers, len(halves), func(i int) {
-		if first && !v.Begun(i, seq) {
-			errs[i] = fmt.Errorf("%w: live log: shard %d has nothing after cut %d", pagefile.ErrCorrupt, i, seq)
+		if any, err := v.Begun(i, seq); err != nil || first && !any {
+			errs[i] = cmp.Or(err, fmt.Errorf("%w: live log: shard %d has nothing after cut %d", pagefile.ErrCorrupt, i, seq))
 			return
 		}
 		halves[i].read(v, seq, &l.drafts[i], intents)

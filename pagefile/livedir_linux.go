@@ -20,7 +20,8 @@ type LiveDir struct {
 	mem []byte // mapped for writing
 }
 
-// OpenLiveDir makes the folder if it is missing. It refuses one that is not memory.
+// OpenLiveDir makes the folder if it is missing. It refuses one that is not memory, or
+// of another user.
 func OpenLiveDir(dir string) (*LiveDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -31,6 +32,9 @@ func OpenLiveDir(dir string) (*LiveDir, error) {
 	}
 	if uint32(st.Type) != unix.TMPFS_MAGIC {
 		return nil, fmt.Errorf("%s is not on a tmpfs", dir)
+	}
+	if err := trustedDir(dir); err != nil {
+		return nil, err
 	}
 	return &LiveDir{dir: dir}, nil
 }
@@ -47,14 +51,10 @@ func (d *LiveDir) Read(name string) ([]byte, error) {
 	if _, err := d.f.ReadAt(peek, 0); err != nil {
 		return nil, nil // of no length that a log has
 	}
-	if _, _, based := PeekLive(peek); !based {
+	if _, _, based := PeekLive(peek); !based || !d.hasSize(LiveLength(peek)) {
 		return nil, nil
 	}
-	st, err := d.f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, st.Size())
+	b := make([]byte, LiveLength(peek))
 	if _, err := d.f.ReadAt(b, 0); err != nil {
 		return nil, fmt.Errorf("read live log: %w", err)
 	}
@@ -68,17 +68,12 @@ func (d *LiveDir) open(name string, flag int) error {
 	if err != nil {
 		return err
 	}
-	st, err := f.Stat()
-	if err == nil {
-		if sys, ok := st.Sys().(*syscall.Stat_t); !ok || sys.Uid != uint32(os.Geteuid()) || st.Mode().Perm()&0o077 != 0 {
-			err = fmt.Errorf("live log %s is not ours alone", f.Name())
-		}
+	ok, err := lockFile(f)
+	if err == nil && !ok {
+		err = fmt.Errorf("live log %s is in use", f.Name())
 	}
 	if err == nil {
-		ok := false
-		if ok, err = lockFile(f); err == nil && !ok {
-			err = fmt.Errorf("live log %s is in use", f.Name())
-		}
+		err = oursAlone(f)
 	}
 	if err != nil {
 		f.Close()
@@ -88,10 +83,29 @@ func (d *LiveDir) open(name string, flag int) error {
 	return nil
 }
 
+// oursAlone refuses a file that others may read or write, by this name or by another,
+// and one that was removed before it was locked.
+func oursAlone(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || sys.Uid != uint32(os.Geteuid()) || sys.Nlink != 1 || st.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("live log %s is not ours alone", f.Name())
+	}
+	return nil
+}
+
 // Make returns memory of the file, made anew or as it is if it has that size, all of
 // it allocated, so that a store can never fail for want of memory, and all of it
 // mapped, so that none has to wait for the kernel. What Read gave is still there.
 func (d *LiveDir) Make(name string, size int64) ([]byte, error) {
+	if d.f == nil {
+		if err := d.open(name, os.O_RDWR); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err // somebody has it, perhaps
+		}
+	}
 	if d.f == nil || !d.hasSize(size) {
 		d.Remove(name)
 		if err := d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {

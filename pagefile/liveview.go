@@ -1,8 +1,6 @@
 package pagefile
 
 import (
-	"encoding/binary"
-
 	"github.com/cespare/xxhash/v2"
 )
 
@@ -43,7 +41,8 @@ const LiveHeader = PageSize
 // PeekLive reads whose log it is, and whether anything may lead to it, from the first
 // bytes of a file.
 func PeekLive(b []byte) (session, dirID uint64, based bool) {
-	if len(b) < LiveHeader || string(b[:4]) != liveMagic || le16(b, 4) != liveVersion || le64(b, 40) != xxhash.Sum64(b[:40]) {
+	if len(b) < LiveHeader || string(b[:4]) != liveMagic || le16(b, 4) != liveVersion || le64(b, 40) != xxhash.Sum64(b[:40]) ||
+		le16(b, 6) != 0 || le32(b, 28) != 0 || le64(b, 32) > mostLive {
 		return 0, 0, false
 	}
 	for i := range 2 {
@@ -53,10 +52,13 @@ func PeekLive(b []byte) (session, dirID uint64, based bool) {
 	return le64(b, 8), le64(b, 16), based
 }
 
+// LiveLength is how long the file of a header is that PeekLive takes.
+func LiveLength(b []byte) int64 { return int64(le64(b, 32)) }
+
 func baseAt(b []byte, i int) (base LiveBase, ok bool) {
 	b = b[liveBases+i*liveBase:]
 	base = LiveBase{Seq: le64(b, 0), Hash: le64(b, 8), Number: le64(b, 16)}
-	return base, le64(b, 24) == nonZero(xxhash.Sum64(b[:24])) && base.Seq&1 == uint64(i)
+	return base, le64(b, 24) == checksum(b[:24]) && base.Seq&1 == uint64(i)
 }
 
 // ViewLive reads a whole file.
@@ -66,7 +68,7 @@ func ViewLive(b []byte) (*LiveView, error) {
 		return nil, corrupt("live log: no header")
 	}
 	v := &LiveView{Session: session, DirID: dirID, Shards: int(le32(b, 24)), b: b}
-	if v.Shards < 1 || v.Shards > MaxShards || le64(b, 32) != uint64(len(b)) {
+	if v.Shards < 1 || v.Shards > MaxShards || LiveLength(b) != int64(len(b)) {
 		return nil, corrupt("live log: %d shards, %d of %d bytes", v.Shards, len(b), le64(b, 32))
 	}
 	v.from = liveStart(v.Shards)
@@ -89,25 +91,57 @@ func (v *LiveView) Bases() (bases []LiveBase) {
 	return bases
 }
 
-func (v *LiveView) area(shard int, seq uint64) []byte {
-	return v.b[liveAreas+(2*shard+int(seq&1))*liveArea:][:liveArea]
+// Begun reports whether a shard went on from cut seq. An error says that it cannot be
+// known.
+func (v *LiveView) Begun(shard int, seq uint64) (bool, error) {
+	switch at := areaAt(shard, seq); le64(v.b, int(at)) {
+	case mark(at, seq, uint32(seq)):
+		return true, nil
+	case 0, mark(at, seq-2, uint32(seq-2)): // what was there before it
+		return false, nil
+	}
+	return false, corrupt("live log: whether shard %d has begun after cut %d", shard, seq)
 }
-
-// Begun reports whether a shard went on from cut seq.
-func (v *LiveView) Begun(shard int, seq uint64) bool { return le64(v.area(shard, seq), 0) == seq }
 
 // Whole is nil if nothing is missing of what came after cut seq, as far as it was
 // begun.
 func (v *LiveView) Whole(seq uint64) error {
-	if le64(v.b, liveBroken) == seq {
-		return corrupt("live log: what came after cut %d did not fit", seq)
+	if !v.marked(brokenAt(seq), seq, 0) {
+		return corrupt("live log: what came after cut %d did not fit, or does not verify", seq)
 	}
+	left := uint64(v.half) // extents do not overlap: so much can be read of all shards
 	for i := range v.Shards {
-		if a := v.area(i, seq); le64(a, 0) == seq && le64(a, 16) == seq {
-			return corrupt("live log: what shard %d did after cut %d did not fit", i, seq)
+		if begun, err := v.Begun(i, seq); err != nil {
+			return err
+		} else if !begun {
+			continue
+		}
+		if !v.marked(areaAt(i, seq)+areaBroken, seq, 0) {
+			return corrupt("live log: what shard %d did after cut %d did not fit, or does not verify", i, seq)
+		}
+		err := v.extents(i, seq, func(e []byte, _ uint32) error {
+			if uint64(len(e)) > left {
+				return corrupt("live log: extents of shard %d overlap with others", i)
+			}
+			left -= uint64(len(e))
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// marked reports whether v is marked at an offset.
+func (v *LiveView) marked(at int64, seq uint64, n uint32) bool {
+	return le64(v.b, int(at)) == mark(at, seq, n)
+}
+
+// number is what is marked at an offset.
+func (v *LiveView) number(at int64, seq uint64) (n uint32, ok bool) {
+	n = le32(v.b, int(at))
+	return n, v.marked(at, seq, n)
 }
 
 // inHalf returns n bytes at off, nil if they are not all in the half of seq.
@@ -119,36 +153,57 @@ func (v *LiveView) inHalf(seq, off, n uint64) []byte {
 	return v.b[off : off+n]
 }
 
-// Visit tells what a shard did after cut seq. After an error what was told is of no
-// account.
+// Visit tells what a shard did after cut seq, if Whole says that it can be told. After
+// an error what was told is of no account.
 func (v *LiveView) Visit(shard int, seq uint64, to LiveVisitor) error {
-	if !v.Begun(shard, seq) {
-		return nil
+	if begun, err := v.Begun(shard, seq); err != nil || !begun {
+		return err
 	}
-	last := uint64(0)
-	for off := le64(v.area(shard, seq), 8); off != 0; {
-		h := v.inHalf(seq, off, liveExtent)
-		if h == nil || off <= last {
-			return corrupt("live log: shard %d: extent at %d", shard, off)
-		}
-		size, used, next := le64(h, 0), le64(h, 8), le64(h, 16)
-		if e := v.inHalf(seq, off, size); e == nil || le64(h, 24) != seq || used > size || size-used < liveExtent {
-			return corrupt("live log: shard %d: extent at %d of %d bytes, %d used", shard, off, size, used)
-		} else if err := v.groups(shard, seq, e[liveExtent:liveExtent+used], to); err != nil {
-			return err
-		}
-		last, off = off, next // they ascend, so that there is no cycle
-	}
-	return nil
+	r := &liveReader{v: v, seq: seq, to: to, left: v.half}
+	return v.extents(shard, seq, func(e []byte, used uint32) error {
+		return r.groups(e[liveExtent : liveExtent+used])
+	})
 }
 
-func (v *LiveView) groups(shard int, seq uint64, b []byte, to LiveVisitor) error {
+// extents calls f with each extent of a shard. They ascend, so that there is no cycle.
+func (v *LiveView) extents(shard int, seq uint64, f func(e []byte, used uint32) error) error {
+	for at, end := areaAt(shard, seq)+areaFirst, uint64(0); ; {
+		next, ok := v.number(at, seq)
+		if next == 0 && ok {
+			return nil
+		}
+		h := v.inHalf(seq, uint64(next), liveExtent)
+		if !ok || h == nil || uint64(next) < end {
+			return corrupt("live log: shard %d: an extent at %d", shard, next)
+		}
+		at = int64(next)
+		e := v.inHalf(seq, uint64(next), uint64(le32(h, 0)))
+		used, ok := v.number(at+extentUsed, seq)
+		if !ok || e == nil || int(le32(h, 4)) != shard || le64(h, extentSeq) != seq || int64(used) > int64(len(e))-liveExtent {
+			return corrupt("live log: shard %d: extent at %d of %d bytes, %d used", shard, at, le32(h, 0), used)
+		}
+		if err := f(e, used); err != nil {
+			return err
+		}
+		at, end = at+extentNext, uint64(at)+uint64(len(e))
+	}
+}
+
+// A liveReader reads what a shard did.
+type liveReader struct {
+	v    *LiveView
+	seq  uint64
+	to   LiveVisitor
+	left int64 // bytes that may yet be born: none are twice
+}
+
+func (r *liveReader) groups(b []byte) error {
 	for len(b) > 0 {
 		if len(b) < liveGroup {
 			return corrupt("live log: a group of %d bytes", len(b))
 		}
 		n := le64(b, 0)
-		if n < liveGroup || n > uint64(len(b)) || n%8 != 0 || le64(b, 8) != groupSum(b[:n], shard, seq) {
+		if n < liveGroup || n > uint64(len(b)) || n%8 != 0 || le64(b, 8) != xxhash.Sum64(b[16:n]) {
 			return corrupt("live log: a group of %d bytes does not verify", n)
 		}
 		state, err := parseState(b[24:])
@@ -156,65 +211,82 @@ func (v *LiveView) groups(shard int, seq uint64, b []byte, to LiveVisitor) error
 			return err
 		}
 		for items := b[liveGroup:n]; len(items) > 0; {
-			size, err := v.item(seq, items, to)
+			size, err := r.item(items)
 			if err != nil {
 				return err
 			}
 			items = items[size:]
 		}
-		to.Group(state, le64(b, 16))
+		r.to.Group(state, le64(b, 16))
 		b = b[n:]
 	}
 	return nil
 }
 
+// liveSizes are those of items, by kind, without the bytes of a record.
+var liveSizes = [256]int{liveStore: liveStoreSize, liveRecord: liveRecordSize, liveSeal: liveSealSize, liveBorn: liveBornSize, liveDied: liveDiedSize}
+
 // item tells one item and returns its size.
-func (v *LiveView) item(seq uint64, b []byte, to LiveVisitor) (size int, err error) {
+func (r *liveReader) item(b []byte) (size int, err error) {
 	kind, q, arg := b[0], b[1], le32(b, 4)
-	size = [...]int{liveStore: liveStoreSize, liveRecord: liveRecordSize, liveSeal: liveSealSize, liveBorn: liveBornSize, liveDied: liveDiedSize, 255: 0}[kind]
-	if size == 0 || size > len(b) || le16(b, 2) != 0 || q > QueueMain {
+	size = liveSizes[kind]
+	if size == 0 || size > len(b) || le16(b, 2) != 0 || q > QueueMain || q != 0 && kind != liveRecord && kind != liveSeal {
 		return 0, corrupt("live log: item %d of queue %d", kind, q)
 	}
 	switch kind {
 	case liveStore:
-		to.Store(arg, b[4:liveStoreSize])
+		r.to.Store(arg, b[4:liveStoreSize])
 	case liveRecord:
-		n := int64(arg)
-		if n%UnitSize != 0 || n > int64(len(b)-size) {
-			return 0, corrupt("live log: a record of %d bytes", n)
+		if arg%UnitSize != 0 || int64(arg) > int64(len(b)-size) || le32(b, 28) != 0 {
+			return 0, corrupt("live log: a record of %d bytes", arg)
 		}
-		size += int(n)
-		to.Record(q, le64(b, 8), le64(b, 16), le32(b, 24), b[liveRecordSize:size])
+		size += int(arg)
+		r.to.Record(q, le64(b, 8), le64(b, 16), le32(b, 24), b[liveRecordSize:size])
 	case liveSeal:
-		to.Seal(q, le64(b, 8), le64(b, 16), arg)
+		r.to.Seal(q, le64(b, 8), le64(b, 16), arg)
 	case liveBorn:
-		bytes := v.inHalf(seq, le64(b, 16), min(uint64(arg), MaxSegmentSize/UnitSize)*UnitSize)
-		if bytes == nil || xxhash.Sum64(bytes) != le64(b, 24) {
-			return 0, corrupt("live log: bytes of segment %x", le64(b, 8))
-		}
-		to.Born(le64(b, 8), arg, bytes)
+		return size, r.born(b)
 	case liveDied:
-		to.Died(le64(b, 8))
+		if arg != 0 {
+			return 0, corrupt("live log: a segment that died has %d", arg)
+		}
+		r.to.Died(le64(b, 8))
 	}
 	return size, nil
 }
 
-// Intents are what was under way after cut seq.
+func (r *liveReader) born(b []byte) error {
+	number, fill := le64(b, 8), le32(b, 4)
+	n := int64(fill) * UnitSize
+	if r.left -= n; n > MaxSegmentSize || r.left < 0 {
+		return corrupt("live log: segment %x with %d units", number, fill)
+	}
+	bytes := r.v.inHalf(r.seq, le64(b, 16), uint64(n))
+	if bytes == nil || xxhash.Sum64(bytes) != le64(b, 24) {
+		return corrupt("live log: bytes of segment %x", number)
+	}
+	r.to.Born(number, fill, bytes)
+	return nil
+}
+
+// Intents are what was under way after cut seq. No cut falls meanwhile: what is told
+// of another one is told of the next.
 func (v *LiveView) Intents(seq uint64) (list []LiveIntent, err error) {
 	for slot := range liveSlots {
-		off := le64(v.b, liveIntents+8*slot)
-		if off == 0 {
+		at := intentAt(slot)
+		off, ok := v.number(at, seq)
+		if le64(v.b, int(at)) == 0 || v.marked(at, seq+1, off) {
 			continue
 		}
-		h := v.inHalf(seq, off, liveIntent)
-		if h == nil || le64(h, 8) != seq {
-			continue // of a half that was written over
-		}
-		p := v.inHalf(seq, off+liveIntent, uint64(le32(h, 0)))
-		if p == nil || xxhash.Sum64(p) != le64(h, 16) {
+		h := v.inHalf(seq, uint64(off), liveIntent)
+		if !ok || h == nil {
 			return nil, corrupt("live log: what was under way in slot %d", slot)
 		}
-		list = append(list, LiveIntent{ID: uint32(off), Kind: uint8(binary.LittleEndian.Uint32(h[4:])), Payload: p})
+		b := v.inHalf(seq, uint64(off), liveIntent+uint64(le32(h, 8)))
+		if b == nil || le64(h, 0) != xxhash.Sum64(b[8:]) || le64(h, 16) != seq || le32(h, 12) != IntentBatch && le32(h, 12) != IntentClear {
+			return nil, corrupt("live log: what was under way at %d", off)
+		}
+		list = append(list, LiveIntent{ID: off, Kind: h[12], Payload: b[liveIntent:]})
 	}
 	return list, nil
 }

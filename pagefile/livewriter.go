@@ -2,7 +2,8 @@ package pagefile
 
 import (
 	"encoding/binary"
-	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // A LiveWriter appends what one shard does to a Live. Its caller has the shard's
@@ -29,11 +30,11 @@ func (l *Live) Writer(shard int) *LiveWriter { return &LiveWriter{live: l, shard
 // Cut goes on in the half of seq, whose Reset came before. What waits is in the
 // link of the cut.
 func (w *LiveWriter) Cut(seq uint64) {
-	area := int64(liveAreas + (2*w.shard+int(seq&1))*liveArea)
-	*w = LiveWriter{live: w.live, shard: w.shard, seq: seq, area: area, link: area + 8}
-	b := w.live.b[area:]
-	binary.LittleEndian.PutUint64(b[8:], 0)
-	atomic.StoreUint64(w.live.word(area), seq)
+	area := areaAt(w.shard, seq)
+	*w = LiveWriter{live: w.live, shard: w.shard, seq: seq, area: area, link: area + areaFirst}
+	binary.LittleEndian.PutUint64(w.live.b[area+areaFirst:], mark(area+areaFirst, seq, 0))
+	binary.LittleEndian.PutUint64(w.live.b[area+areaBroken:], mark(area+areaBroken, seq, 0))
+	w.live.store(area, mark(area, seq, uint32(seq)))
 }
 
 // Seq is the cut that it goes on from, 0 if nothing is written.
@@ -71,12 +72,12 @@ func (w *LiveWriter) extend(n int64) bool {
 		}
 	}
 	b := w.live.b
-	appendWords(b[at:at], uint64(size), 0, 0, w.seq)
+	appendWords(append32(b[at:at], uint32(size), uint32(w.shard)), mark(at+extentUsed, w.seq, 0), mark(at+extentNext, w.seq, 0), w.seq)
 	if have > liveGroup {
 		copy(b[at+liveExtent+liveGroup:], b[w.group+liveGroup:w.at])
 	}
 	if w.extent != 0 && !w.fresh {
-		w.link = w.extent + 16
+		w.link = w.extent + extentNext
 	}
 	w.extent, w.fresh = at, true
 	w.group, w.at, w.end = at+liveExtent, at+liveExtent+have, at+size
@@ -143,7 +144,7 @@ func (w *LiveWriter) Commit(state *ShardState, tag uint64) (p *uint64, v uint64)
 	if w.room(0) == nil {
 		if w.broken && !w.told {
 			w.told = true
-			return w.live.word(w.area + 16), w.seq
+			return w.published(w.area+areaBroken, 1)
 		}
 		return nil, 0
 	}
@@ -151,15 +152,20 @@ func (w *LiveWriter) Commit(state *ShardState, tag uint64) (p *uint64, v uint64)
 	binary.LittleEndian.PutUint64(b, uint64(len(b)))
 	binary.LittleEndian.PutUint64(b[16:], tag)
 	state.put(b[24:])
-	binary.LittleEndian.PutUint64(b[8:], groupSum(b, w.shard, w.seq))
-	used := uint64(w.at - w.extent - liveExtent)
+	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64(b[16:]))
+	used, at := uint32(w.at-w.extent-liveExtent), w.extent+extentUsed
 	w.group = 0
 	if w.fresh {
 		w.fresh = false
-		binary.LittleEndian.PutUint64(w.live.b[w.extent+8:], used)
-		return w.live.word(w.link), uint64(w.extent)
+		binary.LittleEndian.PutUint64(w.live.b[at:], mark(at, w.seq, used))
+		return w.published(w.link, uint32(w.extent))
 	}
-	return w.live.word(w.extent + 8), used
+	return w.published(at, used)
+}
+
+// published is the store of a mark.
+func (w *LiveWriter) published(at int64, v uint32) (*uint64, uint64) {
+	return w.live.word(at), little(mark(at, w.seq, v))
 }
 
 // Broken reports whether the half is given up.
