@@ -37,15 +37,19 @@ type liveLog struct {
 	gaps  atomic.Uint64 // how many were not
 
 	dumper atomic.Pointer[dump.Dumper]
-	made   chan struct{} // closed when make ends
+	made   chan struct{} // closed when make has ended, or never will begin
+
+	tickets chan struct{} // of what is under way
 
 	clearing sync.Mutex // one Clear at a time is told
 
 	mu      sync.Mutex
 	state   liveState
+	cut     uint64 // that falls, or fell last
 	baseSeq uint64 // the last that has a base, maybe of a link that is being written
 	based   uint64 // the last seq that a link leads to
-	down    bool   // the last cut got no link
+	down    bool   // the last cut got no link: shards stay in their half
+	again   bool   // but the one before this has one: the next cut is as any other
 	err     error  // why it will not be used
 }
 
@@ -155,7 +159,8 @@ func (p *persistence) dropToken() {
 // newLive prepares the log of a cache that will have a dumper.
 func (p *persistence) newLive(c *Cache) {
 	g := shapeOf(p.geo)
-	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{})}
+	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{}),
+		tickets: make(chan struct{}, pagefile.LiveSlots)}
 	if p.liveErr != nil {
 		c.livelog.fail(p.liveErr)
 		close(c.livelog.made)
@@ -167,9 +172,9 @@ func (p *persistence) newLive(c *Cache) {
 func (l *liveLog) linking(pos pagefile.WeakPos) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if seq := l.seq.Load(); l.state == liveArmed && seq != 0 {
-		l.mem.SetBase(seq, pos)
-		l.baseSeq = seq
+	if l.state == liveArmed && l.cut != 0 && l.seq.Load() == l.cut {
+		l.mem.SetBase(l.cut, pos)
+		l.baseSeq = l.cut
 		l.killable()
 	}
 }
@@ -178,18 +183,21 @@ func (l *liveLog) linking(pos pagefile.WeakPos) {
 func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.down = !ok
 	defer l.killable()
-	switch {
-	case l.state == liveArmed && ok && l.seq.Load() == cut.Epoch:
+	switch l.again = false; {
+	case !ok:
+		l.down = true
+	case l.state == liveArmed && l.seq.Load() == cut.Epoch:
 		if l.baseSeq != cut.Epoch { // it brought nothing, and got no link
 			l.mem.SetBase(cut.Epoch, pos)
 			l.baseSeq = cut.Epoch
 		}
-		l.based = cut.Epoch
-	case l.state == liveWaits && ok:
+		l.based, l.down = cut.Epoch, false
+	case l.state == liveWaits:
 		l.state = liveMaking
 		go l.make()
+	default:
+		l.again = true
 	}
 }
 
@@ -214,9 +222,18 @@ func (l *liveLog) make() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == liveMaking {
-		l.state = liveArmed
+	if l.state != liveMaking { // the cache was closed
+		l.removeLocked()
+		return
 	}
+	l.state, l.again = liveArmed, true
+}
+
+// removeLocked removes the log: nothing leads to it, or what it has is durable.
+func (l *liveLog) removeLocked() {
+	l.mem.End()
+	l.dir.Remove(l.name)
+	l.c.persist.dropToken()
 }
 
 func (l *liveLog) fail(err error) {
@@ -228,11 +245,13 @@ func (l *liveLog) fail(err error) {
 }
 
 // next has shards go on in the other half from a new cut on. No cut falls, and none
-// of them writes in that half: all went on from it with the cut before.
+// of them writes in that half: all went on from it with the cut before. While the
+// chain is down they stay where they are: what both halves have is in no link.
 func (l *liveLog) next(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == liveArmed {
+	l.cut = epoch
+	if l.state == liveArmed && (l.again || !l.down) {
 		l.mem.Reset(epoch)
 		l.seq.Store(epoch)
 	}
@@ -330,19 +349,27 @@ func (l *liveLog) waits() bool {
 }
 
 // end gives the log up. What is durable needs none; after a Close that failed the
-// next Open does.
-func (l *liveLog) end(p *persistence, durable bool) {
+// next Open does. Where memory is being made it waits for that, as long as ctx lasts.
+func (l *liveLog) end(ctx context.Context, durable bool) {
 	for _, s := range l.c.shards {
 		s.mu.Lock()
 		s.log = nil
 		s.mu.Unlock()
 	}
 	l.mu.Lock()
+	if l.state == liveWaits {
+		l.state = liveFailed
+		close(l.made)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.made:
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
 	defer l.mu.Unlock()
 	if durable && l.state == liveArmed {
-		l.mem.End()
-		l.dir.Remove(l.name)
-		p.dropToken()
+		l.removeLocked()
 	}
 	l.state = liveFailed
 }

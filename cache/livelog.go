@@ -16,8 +16,8 @@ import (
 //
 // What changes nothing that a Get can see may come later, with the next group: a
 // word that moves to another slot, a bucket that is split, a segment that is sealed,
-// an entry that was evicted and its head. A key is in two slots for as long as it
-// moves, so both stores are in one group.
+// a head that passes what is dead. A key is in two slots for as long as it moves, so
+// both stores are in one group.
 //
 // The log is memory of ours: no store into it waits for a disk or asks the kernel.
 // All of it is allocated and mapped before the first. // I7
@@ -71,8 +71,22 @@ func (s *shard) commitTagLocked(tag uint64) {
 	}
 }
 
-// logHeadsLocked logs how far the cleaner came, lest what it evicted take the place
-// of what lives when a killed process is taken up.
+// logEvictedLocked logs that head passes a record, before a Get can miss it.
+func (s *shard) logEvictedLocked(v *victim) {
+	q := v.w.queue()
+	if s.log == nil || q >= fileQueues {
+		return
+	}
+	s.logDyingLocked(v.w, v.head)
+	s.logDelta--
+	head := s.queues[q].head
+	s.queues[q].head = s.positionLocked(v.w) + uint64(len(v.rec)/unitSize)
+	s.commitLogLocked()
+	s.queues[q].head = head // its caller moves it
+}
+
+// logHeadsLocked logs how far the cleaner came over what is dead, lest a word of a lap
+// ago seem to live when a killed process is taken up.
 func (s *shard) logHeadsLocked() {
 	if s.log != nil && s.queues[0].head+s.queues[1].head != s.logHead {
 		s.commitLogLocked()
@@ -104,9 +118,9 @@ func (s *shard) logBornLocked(e *entry) {
 		s.log.Break() // there was no room, or it was filled before the log began
 		return
 	}
-	for i := 0; 8*i < len(list); i++ {
+	for i, k := range e.kept {
 		number := binary.LittleEndian.Uint64(list[8*i:])
-		s.log.Born(number, s.large.at(number).fill.Load(), e.kept[2*i], e.kept[2*i+1])
+		s.log.Born(number, s.large.at(number).fill.Load(), k.off, k.sum)
 	}
 }
 
@@ -141,24 +155,49 @@ func (c *Cache) keeps(key, value []byte, o *EntryOptions) bool {
 	return !o.MemoryOnly && headerSize+len(key)+len(value) > c.segmentSize/2
 }
 
+// A kept is where the log has the bytes of a large value's segment.
+type kept struct {
+	off, sum uint64
+	n        int
+}
+
 // keep copies a large value's segments into the log, outside the lock. No cut falls
 // meanwhile, so they are in the half in which the record that lists them will be.
-func (l *liveLog) keep(e *entry, segmentSize int) {
+func (l *liveLog) keep(e *entry) {
 	seq := l.seq.Load()
-	if seq == 0 || e.q >= fileQueues {
+	if seq == 0 || e.q >= fileQueues || e.guard.kind == ifFlying && l.c.shardOf(e.hash).inMemoryAlone(e) {
 		return
 	}
-	list := e.list(segmentSize)
-	kept := make([]uint64, 0, len(list)/4)
+	list := e.list(l.c.segmentSize)
+	all := make([]kept, 0, len(list)/8)
 	for ; len(list) >= 8; list = list[8:] {
 		seg := l.c.large.at(binary.LittleEndian.Uint64(list))
-		off, sum, ok := l.mem.Keep(seq, l.c.frames.bytes(seg.frame.Load())[:int(seg.fill.Load())*unitSize])
+		b := l.c.frames.bytes(seg.frame.Load())[:int(seg.fill.Load())*unitSize]
+		off, sum, ok := l.mem.Keep(seq, b)
 		if !ok {
 			return
 		}
-		kept = append(kept, off, sum)
+		all = append(all, kept{off, sum, len(b)})
 	}
-	e.kept, e.keptAt = kept, seq
+	e.kept, e.keptAt = all, seq
+}
+
+// inMemoryAlone reports whether the key has a MemoryOnly entry: what a load renews stays
+// out of files.
+func (s *shard) inMemoryAlone(e *entry) bool {
+	s.lock()
+	defer s.unlock()
+	_, w, _, o := s.findLocked(e.key, e.hash)
+	return o == hit && w.queue() >= fileQueues
+}
+
+// forget wipes what was kept of an entry that turned out to be MemoryOnly.
+func (l *liveLog) forget(e *entry) {
+	if e.q >= fileQueues {
+		for _, k := range e.kept {
+			l.mem.Forget(k.off, k.n)
+		}
+	}
 }
 
 // An underWay is a Batch or a Clear that has begun, of which the log has to have all
@@ -182,8 +221,10 @@ func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
 	if l == nil || l.seq.Load() == 0 {
 		return u
 	}
+	l.tickets <- struct{}{} // one for each slot; who has one needs nothing of those who wait
 	seq := l.seq.Load()
 	if u.slot, u.id = l.mem.Begin(seq, kind, payload(), &l.slots); u.slot < 0 {
+		<-l.tickets
 		l.missed(seq)
 	}
 	l.killable()
@@ -193,6 +234,7 @@ func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
 func (l *liveLog) done(u underWay) {
 	if u.slot >= 0 {
 		l.mem.Done(u.slot, &l.slots)
+		<-l.tickets
 		l.killable()
 	}
 }

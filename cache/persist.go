@@ -172,13 +172,25 @@ func (p *persistence) close(ctx context.Context) error {
 }
 
 // release gives up the directory. A dumper whose disk hangs keeps the lock until
-// it has let go of the files.
-func (p *persistence) release() {
+// it has let go of the files, and so does a live log that is being made.
+func (p *persistence) release(l *liveLog) {
+	var busy []<-chan struct{}
 	if p.dumper != nil {
+		busy = append(busy, p.dumper.Done())
+	}
+	if l != nil {
+		busy = append(busy, l.made)
+	}
+	for i, done := range busy {
 		select {
-		case <-p.dumper.Done():
+		case <-done:
 		default:
-			go func() { <-p.dumper.Done(); p.abandon() }()
+			go func() {
+				for _, done := range busy[i:] {
+					<-done
+				}
+				p.abandon()
+			}()
 			return
 		}
 	}
