@@ -286,7 +286,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.persist != nil {
 		err = c.persist.close(ctx)
 		if c.livelog != nil {
-			c.livelog.end(c.persist, err == nil)
+			c.livelog.end(ctx, err == nil)
 		}
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
@@ -294,7 +294,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	err = errors.Join(err, c.awaitLeavers(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
-		c.persist.release()
+		c.persist.release(c.livelog)
 	}
 	err = errors.Join(err, c.loads.await(ctx))
 	return errors.Join(err, c.awaitNotices(ctx))

@@ -51,7 +51,7 @@ func (s *shard) passAll(u underWay) (heads, tails [queues]uint64) {
 	}
 	if s.log != nil {
 		s.tagLocked(u.tag(1))
-		s.logDelta = -s.fileEntries
+		s.logDead = s.fileEntries
 		s.commitLogLocked() // before the first Get misses
 	}
 	return heads, tails
@@ -64,11 +64,14 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {
 			s.storeLocked(slot, 0) // head says it, not the journal
+			had := s.fileEntries
 			s.clearedLocked(w, heads[q])
+			s.logDead -= had - s.fileEntries
 		}
 	})
 	s.lock()
 	defer s.unlock()
+	s.logDead = 0
 	for q := range s.queues {
 		s.dropSegmentsLocked(uint8(q), s.seqOf(heads[q]), s.seqOf(tails[q]))
 	}

@@ -37,15 +37,20 @@ type liveLog struct {
 	gaps  atomic.Uint64 // how many were not
 
 	dumper atomic.Pointer[dump.Dumper]
-	made   chan struct{} // closed when make ends
+	made   chan struct{} // closed when make has ended, or never will begin
+
+	tickets chan struct{} // of what is under way
 
 	clearing sync.Mutex // one Clear at a time is told
 
-	mu    sync.Mutex
-	state liveState
-	based uint64 // the last seq that a link leads to
-	down  bool   // the last cut got no link
-	err   error  // why it will not be used
+	mu      sync.Mutex
+	state   liveState
+	cut     uint64 // that falls, or fell last
+	baseSeq uint64 // the last that has a base, maybe of a link that is being written
+	based   uint64 // the last seq that a link leads to
+	down    bool   // the last cut got no link: shards stay in their half
+	again   bool   // but the one before this has one: the next cut is as any other
+	err     error  // why it will not be used
 }
 
 type liveState uint8
@@ -68,7 +73,8 @@ type liveDir interface {
 
 // liveToken is the file of the directory that names the session whose log may be
 // applied: that of the last process that had the directory, if it had one. A process
-// without the option removes it: what it does the log does not know.
+// without the option removes it: what it does the log does not know. Where there is one
+// the gauges need a count: a live log is told of a store before them.
 const liveToken = "LIVE"
 
 func liveName(geo pagefile.Geometry) string { return fmt.Sprintf("ember-%016x.live", geo.DirID) }
@@ -97,8 +103,7 @@ func (p *persistence) openLive(o *Options) {
 
 // readLive gives the loader the log that the last process wrote.
 func (p *persistence) readLive(geo pagefile.Geometry) []byte {
-	session := p.readToken()
-	if session == 0 {
+	if p.token == 0 {
 		return nil
 	}
 	b, err := p.liveDir.Read(liveName(geo))
@@ -106,7 +111,7 @@ func (p *persistence) readLive(geo pagefile.Geometry) []byte {
 		p.liveErr = err
 		return nil
 	}
-	if have, _, based := pagefile.PeekLive(b); have != session || !based {
+	if have, _, based := pagefile.PeekLive(b); have != p.token || !based {
 		return nil
 	}
 	return b
@@ -142,7 +147,8 @@ func (p *persistence) writeToken(session uint64) error {
 	return err
 }
 
-// dropToken is for a process that writes no log.
+// dropToken is for a process that writes no log. A token that stays does no harm: with
+// the first link of that process the log goes on from none.
 func (p *persistence) dropToken() {
 	if f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0); err == nil {
 		f.Close()
@@ -153,9 +159,23 @@ func (p *persistence) dropToken() {
 // newLive prepares the log of a cache that will have a dumper.
 func (p *persistence) newLive(c *Cache) {
 	g := shapeOf(p.geo)
-	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{})}
+	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{}),
+		tickets: make(chan struct{}, pagefile.LiveSlots)}
 	if p.liveErr != nil {
 		c.livelog.fail(p.liveErr)
+		close(c.livelog.made)
+	}
+}
+
+// linking is told of each link by the dumper, before it is written: so a process that
+// is killed once the link is there leaves a log that goes on from it.
+func (l *liveLog) linking(pos pagefile.WeakPos) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == liveArmed && l.cut != 0 && l.seq.Load() == l.cut {
+		l.mem.SetBase(l.cut, pos)
+		l.baseSeq = l.cut
+		l.killable()
 	}
 }
 
@@ -163,15 +183,21 @@ func (p *persistence) newLive(c *Cache) {
 func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.down = !ok
 	defer l.killable()
-	switch {
-	case l.state == liveArmed && ok && l.seq.Load() == cut.Epoch:
-		l.mem.SetBase(cut.Epoch, pos)
-		l.based = cut.Epoch
-	case l.state == liveWaits && ok:
+	switch l.again = false; {
+	case !ok:
+		l.down = true
+	case l.state == liveArmed && l.seq.Load() == cut.Epoch:
+		if l.baseSeq != cut.Epoch { // it brought nothing, and got no link
+			l.mem.SetBase(cut.Epoch, pos)
+			l.baseSeq = cut.Epoch
+		}
+		l.based, l.down = cut.Epoch, false
+	case l.state == liveWaits:
 		l.state = liveMaking
 		go l.make()
+	default:
+		l.again = true
 	}
 }
 
@@ -196,9 +222,18 @@ func (l *liveLog) make() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == liveMaking {
-		l.state = liveArmed
+	if l.state != liveMaking { // the cache was closed
+		l.removeLocked()
+		return
 	}
+	l.state, l.again = liveArmed, true
+}
+
+// removeLocked removes the log: nothing leads to it, or what it has is durable.
+func (l *liveLog) removeLocked() {
+	l.mem.End()
+	l.dir.Remove(l.name)
+	l.c.persist.dropToken()
 }
 
 func (l *liveLog) fail(err error) {
@@ -210,20 +245,24 @@ func (l *liveLog) fail(err error) {
 }
 
 // next has shards go on in the other half from a new cut on. No cut falls, and none
-// of them writes in that half: all went on from it with the cut before.
+// of them writes in that half: all went on from it with the cut before. While the
+// chain is down they stay where they are: what both halves have is in no link.
 func (l *liveLog) next(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == liveArmed {
+	l.cut = epoch
+	if l.state == liveArmed && (l.again || !l.down) {
 		l.mem.Reset(epoch)
 		l.seq.Store(epoch)
 	}
 }
 
-// missed counts a half that is not whole.
+// missed counts a half that is not whole. While a cut falls shards are in two.
 func (l *liveLog) missed(seq uint64) {
-	if l.gap.Swap(seq) != seq {
-		l.gaps.Add(1)
+	for old := l.gap.Load(); seq > old; old = l.gap.Load() {
+		if l.gap.CompareAndSwap(old, seq) {
+			l.gaps.Add(1)
+		}
 	}
 }
 
@@ -231,13 +270,12 @@ func (l *liveLog) missed(seq uint64) {
 func (l *liveLog) health() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq := l.seq.Load()
 	switch {
 	case l.err != nil: // for good
 		return fmt.Errorf("cache: no live log in %s: %w", l.c.opts.Durability.Live, l.err)
 	case l.based == 0 || l.down:
 		return errLiveWaits
-	case seq != 0 && (l.gap.Load() == seq || l.mem.Broken(seq)):
+	case l.gap.Load() >= l.based: // no link has what that half lacks
 		return errLiveFull
 	}
 	return nil
@@ -257,33 +295,50 @@ func (l *liveLog) tick() {
 }
 
 // beginLive has the log in force before Open returns, if files can say so in time.
-// What the last process had under way is finished, and what it left of its log goes
-// to the ring.
+// What the last process left of its log goes to the ring.
 func (p *persistence) beginLive(ctx context.Context, c *Cache) {
-	c.redo(p.unfinished)
-	p.unfinished = nil
 	l := c.livelog
 	l.dumper.Store(p.dumper)
 	limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
 	defer cancel()
-	_, _ = within(limit, func() (err error) {
-		if err = p.dumper.Inherit(); err == nil {
-			err = p.dumper.Weak()
-		}
-		if err != nil || l.waits() {
-			if _, err = p.dumper.Flush(limit); err == nil {
-				err = p.dumper.Weak()
-			}
-		}
-		if l.waits() {
-			return err
-		}
-		<-l.made
-		return p.dumper.Weak()
-	}, func(error) {})
-	if err := l.health(); err != nil {
+	_, _ = within(limit, func() error { return l.arm(limit, p.dumper) }, func(error) {})
+	if err := l.health(); err != nil && !l.failed() { // which was said
 		p.notices.say(slog.LevelWarn, "no live log yet", "live_log_waits", "err", err)
 	}
+}
+
+// arm has a link lead to the log. What was inherited comes first, also where no log
+// can be had.
+func (l *liveLog) arm(ctx context.Context, d *dump.Dumper) error {
+	err := d.Inherit()
+	if l.failed() {
+		return err
+	}
+	if err == nil {
+		err = d.Weak()
+	}
+	if err != nil || l.waits() {
+		if _, err = d.Flush(ctx); err == nil {
+			err = d.Weak()
+		}
+	}
+	if l.waits() {
+		return err
+	}
+	<-l.made
+	return d.Weak()
+}
+
+// finish does what is left of what the last process had under way.
+func (p *persistence) finish(c *Cache) {
+	c.redo(p.unfinished)
+	p.unfinished = nil
+}
+
+func (l *liveLog) failed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err != nil
 }
 
 // waits reports whether no link has led to the memory yet, and one may.
@@ -294,19 +349,27 @@ func (l *liveLog) waits() bool {
 }
 
 // end gives the log up. What is durable needs none; after a Close that failed the
-// next Open does.
-func (l *liveLog) end(p *persistence, durable bool) {
+// next Open does. Where memory is being made it waits for that, as long as ctx lasts.
+func (l *liveLog) end(ctx context.Context, durable bool) {
 	for _, s := range l.c.shards {
 		s.mu.Lock()
 		s.log = nil
 		s.mu.Unlock()
 	}
 	l.mu.Lock()
+	if l.state == liveWaits {
+		l.state = liveFailed
+		close(l.made)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.made:
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
 	defer l.mu.Unlock()
 	if durable && l.state == liveArmed {
-		l.mem.End()
-		l.dir.Remove(l.name)
-		p.dropToken()
+		l.removeLocked()
 	}
 	l.state = liveFailed
 }

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/embercache/ember/loader"
 	"github.com/embercache/ember/pagefile"
@@ -17,8 +16,8 @@ import (
 //
 // What changes nothing that a Get can see may come later, with the next group: a
 // word that moves to another slot, a bucket that is split, a segment that is sealed,
-// an entry that was evicted and its head. A key is in two slots for as long as it
-// moves, so both stores are in one group.
+// a head that passes what is dead. A key is in two slots for as long as it moves, so
+// both stores are in one group.
 //
 // The log is memory of ours: no store into it waits for a disk or asks the kernel.
 // All of it is allocated and mapped before the first. // I7
@@ -45,7 +44,7 @@ func (s *shard) logStoreLocked(slot uint32, w word) {
 // commitLogLocked makes a group of what waits. The gauges do not know it yet.
 func (s *shard) commitLogLocked() {
 	st := s.stateLocked()
-	st.Entries = uint32(max(int64(st.Entries)+s.logDelta, 0))
+	st.Entries = uint32(max(int64(st.Entries)+s.logDelta-s.logDead, 0))
 	p, v := s.log.Commit(&st, s.logTag)
 	s.logDelta, s.logTag, s.logHead = 0, 0, st.Heads[0]+st.Heads[1]
 	if p != nil {
@@ -72,8 +71,22 @@ func (s *shard) commitTagLocked(tag uint64) {
 	}
 }
 
-// logHeadsLocked logs how far the cleaner came, lest what it evicted take the place
-// of what lives when a killed process is taken up.
+// logEvictedLocked logs that head passes a record, before a Get can miss it.
+func (s *shard) logEvictedLocked(v *victim) {
+	q := v.w.queue()
+	if s.log == nil || q >= fileQueues {
+		return
+	}
+	s.logDyingLocked(v.w, v.head)
+	s.logDelta--
+	head := s.queues[q].head
+	s.queues[q].head = s.positionLocked(v.w) + uint64(len(v.rec)/unitSize)
+	s.commitLogLocked()
+	s.queues[q].head = head // its caller moves it
+}
+
+// logHeadsLocked logs how far the cleaner came over what is dead, lest a word of a lap
+// ago seem to live when a killed process is taken up.
 func (s *shard) logHeadsLocked() {
 	if s.log != nil && s.queues[0].head+s.queues[1].head != s.logHead {
 		s.commitLogLocked()
@@ -105,9 +118,9 @@ func (s *shard) logBornLocked(e *entry) {
 		s.log.Break() // there was no room, or it was filled before the log began
 		return
 	}
-	for i := 0; 8*i < len(list); i++ {
+	for i, k := range e.kept {
 		number := binary.LittleEndian.Uint64(list[8*i:])
-		s.log.Born(number, s.large.at(number).fill.Load(), e.kept[2*i], e.kept[2*i+1])
+		s.log.Born(number, s.large.at(number).fill.Load(), k.off, k.sum)
 	}
 }
 
@@ -119,16 +132,21 @@ func (s *shard) logDyingLocked(w word, h header) {
 	}
 }
 
+// logDiedLocked logs those of a list's segments that are there: a record of a file
+// may list what never was, and of that no link may tell.
 func (s *shard) logDiedLocked(list []byte) {
 	for ; len(list) >= 8; list = list[8:] {
-		s.log.Died(binary.LittleEndian.Uint64(list))
+		if n := binary.LittleEndian.Uint64(list); s.large.at(n).number.Load() == n {
+			s.log.Died(n)
+		}
 	}
 }
 
-// logEntryLocked logs the record that is about to be published.
-func (s *shard) logEntryLocked(e *entry, pos uint64, units int) {
+// logEntryLocked logs what goes with the slot that is about to be published. The
+// group with the tag has that slot: one of before, with which another entry made
+// room, must not say that the step is done.
+func (s *shard) logEntryLocked(e *entry) {
 	s.logTag = e.guard.tag
-	s.logRecordLocked(e.q, pos, units)
 	s.logBornLocked(e)
 }
 
@@ -137,24 +155,49 @@ func (c *Cache) keeps(key, value []byte, o *EntryOptions) bool {
 	return !o.MemoryOnly && headerSize+len(key)+len(value) > c.segmentSize/2
 }
 
+// A kept is where the log has the bytes of a large value's segment.
+type kept struct {
+	off, sum uint64
+	n        int
+}
+
 // keep copies a large value's segments into the log, outside the lock. No cut falls
 // meanwhile, so they are in the half in which the record that lists them will be.
-func (l *liveLog) keep(e *entry, segmentSize int) {
+func (l *liveLog) keep(e *entry) {
 	seq := l.seq.Load()
-	if seq == 0 || e.q >= fileQueues {
+	if seq == 0 || e.q >= fileQueues || e.guard.kind == ifFlying && l.c.shardOf(e.hash).inMemoryAlone(e) {
 		return
 	}
-	list := e.list(segmentSize)
-	kept := make([]uint64, 0, len(list)/4)
+	list := e.list(l.c.segmentSize)
+	all := make([]kept, 0, len(list)/8)
 	for ; len(list) >= 8; list = list[8:] {
 		seg := l.c.large.at(binary.LittleEndian.Uint64(list))
-		off, sum, ok := l.mem.Keep(seq, l.c.frames.bytes(seg.frame.Load())[:int(seg.fill.Load())*unitSize])
+		b := l.c.frames.bytes(seg.frame.Load())[:int(seg.fill.Load())*unitSize]
+		off, sum, ok := l.mem.Keep(seq, b)
 		if !ok {
 			return
 		}
-		kept = append(kept, off, sum)
+		all = append(all, kept{off, sum, len(b)})
 	}
-	e.kept, e.keptAt = kept, seq
+	e.kept, e.keptAt = all, seq
+}
+
+// inMemoryAlone reports whether the key has a MemoryOnly entry: what a load renews stays
+// out of files.
+func (s *shard) inMemoryAlone(e *entry) bool {
+	s.lock()
+	defer s.unlock()
+	_, w, _, o := s.findLocked(e.key, e.hash)
+	return o == hit && w.queue() >= fileQueues
+}
+
+// forget wipes what was kept of an entry that turned out to be MemoryOnly.
+func (l *liveLog) forget(e *entry) {
+	if e.q >= fileQueues {
+		for _, k := range e.kept {
+			l.mem.Forget(k.off, k.n)
+		}
+	}
 }
 
 // An underWay is a Batch or a Clear that has begun, of which the log has to have all
@@ -178,8 +221,10 @@ func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
 	if l == nil || l.seq.Load() == 0 {
 		return u
 	}
+	l.tickets <- struct{}{} // one for each slot; who has one needs nothing of those who wait
 	seq := l.seq.Load()
 	if u.slot, u.id = l.mem.Begin(seq, kind, payload(), &l.slots); u.slot < 0 {
+		<-l.tickets
 		l.missed(seq)
 	}
 	l.killable()
@@ -189,54 +234,37 @@ func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
 func (l *liveLog) done(u underWay) {
 	if u.slot >= 0 {
 		l.mem.Done(u.slot, &l.slots)
+		<-l.tickets
 		l.killable()
 	}
 }
 
-// A batch in the log: for each step flags u8, length of the key u16, of the value
-// u32, time to live i64 in ns, key, value. What is MemoryOnly is gone after a
-// restart, and what was there before it too: a deletion.
-const (
-	stepSize   = 15
-	stepDelete = 1
-)
+// A batch in the log: for each step a record's header, key and value. A header that is
+// hidden is a deletion. What is MemoryOnly is gone after a restart, and what was there
+// before it too.
 
-func encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
+func (c *Cache) encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
 	n := 0
 	for i := range ops {
-		n += stepSize + len(ops[i].Key) + len(ops[i].Value)
+		n += headerSize + len(ops[i].Key) + len(ops[i].Value)
 	}
 	b := make([]byte, 0, n)
 	for i := range ops {
-		op := &ops[i]
-		value, flags := op.Value, byte(0)
-		if value == nil || o.MemoryOnly {
-			value, flags = nil, stepDelete
-		}
-		b = append(b, flags)
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(op.Key)))
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
-		b = binary.LittleEndian.AppendUint64(b, uint64(op.TTL))
-		b = append(append(b, op.Key...), value...)
+		h, value := c.stepHeader(&ops[i], o)
+		b = append(b, make([]byte, headerSize)...)
+		h.put(b[len(b)-headerSize:])
+		b = append(append(b, ops[i].Key...), value...)
 	}
 	return b
 }
 
-// decodeStep is the first step of b; ok is false if there is none.
-func decodeStep(b []byte) (op BatchOp, rest []byte, ok bool) {
-	if len(b) < stepSize {
-		return op, nil, false
+// stepHeader is what a step will store, with the times that it has now.
+func (c *Cache) stepHeader(op *BatchOp, o *EntryOptions) (h header, value []byte) {
+	if op.Value == nil || o.MemoryOnly {
+		return makeHeader(len(op.Key), 0, flagAbsent, 0, 0), nil
 	}
-	k, v := int(binary.LittleEndian.Uint16(b[1:])), int(binary.LittleEndian.Uint32(b[3:]))
-	rest = b[stepSize:]
-	if k == 0 || k+v > len(rest) || v < 0 {
-		return op, nil, false
-	}
-	op = BatchOp{Key: rest[:k], TTL: time.Duration(binary.LittleEndian.Uint64(b[7:]))}
-	if b[0]&stepDelete == 0 {
-		op.Value = rest[k : k+v : k+v]
-	}
-	return op, rest[k+v:], true
+	now, t := c.now(), c.termsIn(*o)
+	return makeHeader(len(op.Key), len(op.Value), t.flagsOf(op.TTL), t.expiry(now, c.hash.sum(op.Key), t.ttlOf(op.TTL)), now), op.Value
 }
 
 // redo finishes the batches that a process had under way when it was killed. Nobody
@@ -244,19 +272,29 @@ func decodeStep(b []byte) (op BatchOp, rest []byte, ok bool) {
 func (c *Cache) redo(list []loader.LiveOp) {
 	for _, u := range list {
 		b := u.Payload
-		for i := 0; ; i++ {
-			op, rest, ok := decodeStep(b)
-			if !ok {
-				break
+		for i := 0; len(b) >= headerSize; i++ {
+			h := readHeader(b)
+			b = b[headerSize:]
+			k, v := h.keyLen(), h.valueLen()
+			if k == 0 || k+v > len(b) {
+				break // of a later build
 			}
-			b = rest
-			switch {
-			case i < u.Done:
-			case op.Value == nil:
-				c.remove(op.Key, CauseDeleted)
-			case c.check(op.Key, op.Value) == nil:
-				c.store(op.Key, op.Value, EntryOptions{TTL: op.TTL}, guard{})
+			if i >= u.Done {
+				c.redoStep(h, b[:k], b[k:k+v])
 			}
+			b = b[k+v:]
 		}
 	}
+}
+
+func (c *Cache) redoStep(h header, key, value []byte) {
+	if h.hidden() || c.check(key, value) != nil { // what cannot be stored now is forgotten
+		c.remove(key, CauseDeleted)
+		return
+	}
+	var e entry
+	ok := c.prepare(&e, key, value, EntryOptions{})
+	e.head = e.head.at(h)
+	c.putOrForget(&e, ok)
+	c.tellLeavers()
 }

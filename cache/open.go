@@ -86,6 +86,7 @@ func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
+	p.token = p.readToken()
 	if p.openLive(o); p.liveDir != nil {
 		lo.Live = p.readLive
 	}
@@ -254,7 +255,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		cfg.Obsolete = []string{loader.ResetName}
 	}
 	if c.livelog != nil {
-		cfg.Linked = c.livelog.linked
+		cfg.Linking, cfg.Linked = c.livelog.linking, c.livelog.linked
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

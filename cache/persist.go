@@ -51,6 +51,7 @@ type persistence struct {
 
 	liveDir    liveDir // nil: none, or liveErr says why there is none
 	liveErr    error
+	token      uint64          // session of the log that the last process had and did not end; 0: none
 	unfinished []loader.LiveOp // that Open finishes
 
 	mu     sync.Mutex
@@ -87,7 +88,7 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
-	if c.livelog == nil {
+	if c.livelog == nil || c.livelog.failed() {
 		p.dropToken()
 	}
 	p.dumper = dump.New(p.config(c), c.source(), p.start)
@@ -171,13 +172,25 @@ func (p *persistence) close(ctx context.Context) error {
 }
 
 // release gives up the directory. A dumper whose disk hangs keeps the lock until
-// it has let go of the files.
-func (p *persistence) release() {
+// it has let go of the files, and so does a live log that is being made.
+func (p *persistence) release(l *liveLog) {
+	var busy []<-chan struct{}
 	if p.dumper != nil {
+		busy = append(busy, p.dumper.Done())
+	}
+	if l != nil {
+		busy = append(busy, l.made)
+	}
+	for i, done := range busy {
 		select {
-		case <-p.dumper.Done():
+		case <-done:
 		default:
-			go func() { <-p.dumper.Done(); p.abandon() }()
+			go func() {
+				for _, done := range busy[i:] {
+					<-done
+				}
+				p.abandon()
+			}()
 			return
 		}
 	}

@@ -114,6 +114,7 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 	default:
 		s.ghostsOf(q).add(v.hash, s.ghostRoom())
 	}
+	s.logEvictedLocked(v)
 	s.storeLocked(v.slot, 0) // head says it, not the journal
 	s.evictedLocked(v.w, v.head)
 	return true

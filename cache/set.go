@@ -62,8 +62,8 @@ type entry struct {
 	guard guard  // of a conditional write
 	value []byte // as it was given
 
-	kept   []uint64 // where the live log has a large value's segments; see livelog.go
-	keptAt uint64   // the cut that it had gone on from
+	kept   []kept // where the live log has a large value's segments; see livelog.go
+	keptAt uint64 // the cut that it had gone on from
 }
 
 // cause is why what it replaces leaves: absence replaces nothing.
@@ -115,7 +115,7 @@ func (c *Cache) storeUncut(key, value []byte, o EntryOptions, g guard) outcome {
 func (c *Cache) putOrForget(e *entry, ok bool) outcome {
 	o := changed
 	if ok {
-		o = c.put(e)
+		o = c.putKept(e)
 	}
 	if o != changed {
 		return o
@@ -156,10 +156,7 @@ func (c *Cache) check(key, value []byte) error {
 func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 	now, t := c.now(), c.termsIn(o)
 	e.hash, e.key, e.body, e.value, e.q = c.hash.sum(key), key, value, value, o.queue()
-	var flags uint8
-	if o.TTL == 0 && t.slides != nil {
-		flags = flagSliding
-	}
+	flags := t.flagsOf(o.TTL)
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
@@ -168,10 +165,17 @@ func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 		flags |= flagLarge
 	}
 	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
-	if c.livelog != nil && flags&flagLarge != 0 {
-		c.livelog.keep(e, c.segmentSize)
-	}
 	return true
+}
+
+// putKept is put for an entry of which the live log, if there is one, has all by then.
+func (c *Cache) putKept(e *entry) outcome {
+	if c.livelog == nil || !e.head.large() {
+		return c.put(e)
+	}
+	c.livelog.keep(e)
+	defer c.livelog.forget(e)
+	return c.put(e)
 }
 
 // put stores a prepared entry, making room until it fits. It answers changed if
@@ -254,6 +258,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.newest != ahead {
 		s.writeLocked(q, pos, e.head, e.key, e.body)
 	}
+	s.logRecordLocked(q, pos, units) // whatever becomes of it: tail is beyond it
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
 			s.dropBodyLocked(e)
@@ -261,7 +266,7 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 		}
 	}
 	if s.log != nil {
-		s.logEntryLocked(e, pos, units)
+		s.logEntryLocked(e)
 		if found && !tagged {
 			s.logDyingLocked(old, oldHead)
 		}

@@ -84,6 +84,7 @@ type shard struct {
 	log      *pagefile.LiveWriter // nil: none
 	logHeld  bool                 // stores wait for the next group
 	logDelta int64                // entries that the group brings, and the gauges do not know
+	logDead  int64                // entries that Clear has ended, and the gauges still have
 	logTag   uint64               // of the next group
 	logHead  uint64               // both heads together, of the last one
 }

@@ -97,6 +97,7 @@ func (c *Cache) admit(ctx context.Context, o *Options) (*Cache, error) {
 			return nil, fmt.Errorf("cache: open %s: verify: %w", p.dir, err)
 		}
 	}
+	p.finish(c) // whoever validates is not shown half a batch
 	if err := c.validate(o); err != nil {
 		c.discard(ctx)
 		if o.Recovery.Generation != 0 {

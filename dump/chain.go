@@ -31,7 +31,7 @@ type chain struct {
 	pos       pagefile.WeakPos      // after the newest link; Offset is kept by ring
 	cuts      []pagefile.ShardState // of the newest cut, where the next link begins
 	heads     [][fileQueues]uint64  // at the start of the image in force; nil: none
-	inherited [][]pagefile.Section  // see Inherit
+	inherited []pagefile.Section    // see Inherit
 	since     int64                 // bytes of links since the newest durable cut
 	links     uint64                // written
 	bytes     int64                 // of them
@@ -45,6 +45,7 @@ type chain struct {
 	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
 	free    func()                              // gives the arena back; nil: it is kept
 	stopped func() error                        // says when nothing is to be written any more
+	linking func(pagefile.WeakPos)              // is told of each link before it is written; nil: nobody is
 }
 
 // add writes a cut as a link. A chain that is down begins anew with an anchor,
@@ -131,6 +132,9 @@ func (ch *chain) write(anchor bool) error {
 	at, ok := ch.ring.fit(ch.builder.Len(), anchor)
 	if !ok {
 		return errRingFull
+	}
+	if ch.linking != nil {
+		ch.linking(pagefile.WeakPos{File: ch.ring.id, Number: ch.pos.Number + 1, Hash: ch.builder.Hash()})
 	}
 	hash, n, err := ch.builder.WriteTo(ch.ring.file, ch.ring.offset(at))
 	if err != nil {

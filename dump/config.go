@@ -50,6 +50,9 @@ type Config struct {
 	// written. May be nil: it never is.
 	Pressed func() bool
 
+	// Linking is called before a link is written, with its number and hash: whoever
+	// goes on from it can say so before a killed process finds it. May be nil.
+	Linking func(pos pagefile.WeakPos)
 	// Linked is called after each cut, by who took it: where its link ends, and whether
 	// a killed process would find the chain up to there. May be nil.
 	Linked func(c *Cut, pos pagefile.WeakPos, ok bool)

@@ -132,7 +132,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		d.lineage = start.Record.Lineage
 	}
 	d.stats.OnDisk = d.onDisk()
-	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
+	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped, linking: cfg.Linking,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads, memory: cfg.Memory}
 	if start.Record != nil {
 		d.restore(&start)

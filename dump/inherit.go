@@ -21,22 +21,21 @@ func (d *Dumper) Inherit() error {
 	return err
 }
 
-// inherit writes a link for each part that was inherited.
+// inherit writes one link: a process that is killed meanwhile leaves all of it, or the
+// log for the next.
 func (ch *chain) inherit(s *Start) error {
-	parts := ch.inherited
+	sections := ch.inherited
 	ch.inherited = nil
-	for _, sections := range parts {
-		ch.builder.Reset(ch.header(&Cut{Clock: s.Clock}, ch.pos.Hash))
-		for i := range sections {
-			if err := ch.builder.Add(&sections[i]); err != nil {
-				return err
-			}
-		}
-		if err := ch.write(false); err != nil {
+	ch.builder.Reset(ch.header(&Cut{Clock: s.Clock}, ch.pos.Hash))
+	defer ch.builder.Reset(pagefile.BlobHeader{}) // lets go of them
+	for i := range sections {
+		if err := ch.builder.Add(&sections[i]); err != nil {
 			return err
 		}
 	}
-	ch.builder.Reset(pagefile.BlobHeader{}) // lets go of them
+	if err := ch.write(false); err != nil {
+		return err
+	}
 	ch.up, ch.why = true, nil
 	return nil
 }

@@ -33,11 +33,11 @@ type Start struct {
 	// Chain is where the weak chain that was applied ends, Record.Weak if none of
 	// its links was. File 0: there is no chain.
 	Chain pagefile.WeakPos
-	// Live is what was recovered beyond Chain, as sections of links that no ring has
-	// yet: Inherit writes them before anything else. Severed says that it must not,
+	// Live is what was recovered beyond Chain, as sections of a link that no ring has
+	// yet: Inherit writes it before anything else. Severed says that it must not,
 	// and that no chain goes on until the next generation: what was recovered is at no
 	// cut.
-	Live    [][]pagefile.Section
+	Live    []pagefile.Section
 	Severed bool
 	Clock   int64 // of what was recovered, ms
 

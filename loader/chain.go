@@ -39,13 +39,8 @@ func (l *load) applyChain() {
 		return
 	}
 	defer src.Close()
-	links := l.readChain(src, name, start)
-	l.applyLinks(links, name)
-	prev := uint64(0)
-	if n := len(links); n > 0 {
-		prev = links[n-1].blob.Header.Prev
-	}
-	l.applyLive(prev)
+	l.applyLinks(l.readChain(src, name, start), name)
+	l.applyLive()
 	if l.unread {
 		l.res.Chain = pagefile.WeakPos{} // more may follow: nothing is to be put in its place
 	}

@@ -3,14 +3,15 @@ package loader
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
 
 // A live log has what a process did after the cut of its newest link; see
-// pagefile.Live. It is applied as one link more, or two: one for each of its halves,
-// of which all shards count or none (I9). Who goes on from it writes them to the
-// ring as links before it writes anything else.
+// pagefile.Live. It is applied as one link more. It has two halves, one for each cut,
+// of each of which all shards count or none (I9). Who goes on from it writes both to
+// the ring as one link before it writes anything else.
 
 // A LiveOp is an intent of a batch that was under way, and how many of its steps
 // are in the state.
@@ -19,9 +20,8 @@ type LiveOp struct {
 	Done    int
 }
 
-// applyLive applies what the live log has after the newest link, given the hash of
-// the one before that.
-func (l *load) applyLive(prev uint64) {
+// applyLive applies what the live log has after the newest link.
+func (l *load) applyLive() {
 	if l.Live == nil || l.res.Chain.File == 0 || l.unread {
 		return
 	}
@@ -37,25 +37,25 @@ func (l *load) applyLive(prev uint64) {
 		l.met(LiveEnded, "", 1, err)
 		return
 	}
-	seq, ok := l.liveFrom(v, prev)
+	seq, ok := l.liveFrom(v)
 	if !ok {
 		return // it goes on from what is not the newest state
 	}
-	for half := range 2 {
-		any, err := begun(v, seq+uint64(half))
-		if err == nil && !any {
+	for half := range uint64(2) {
+		any, err := begun(v, seq+half)
+		if err == nil && !any && half == 1 {
 			break
 		}
 		if err == nil {
-			err = l.applyHalf(v, seq+uint64(half), half == 0)
+			err = l.applyHalf(v, seq+half, half == 0)
 		}
 		if err != nil {
 			l.met(LiveEnded, "", 1, err)
 			break
 		}
 	}
-	if n := len(l.res.Live); n > 0 || len(l.res.Unfinished) > 0 {
-		l.met(LiveApplied, "", n, nil)
+	if len(l.res.Live) > 0 || len(l.res.Unfinished) > 0 {
+		l.met(LiveApplied, "", 1, nil)
 	}
 }
 
@@ -68,24 +68,38 @@ func (l *load) applyHalf(v *pagefile.LiveView, seq uint64, first bool) error {
 	each(l.Workers, len(sections), func(i int) {
 		l.drafts[sections[i].Shard].apply(&sections[i], "")
 	})
-	if len(sections) > 0 {
-		l.res.Live = append(l.res.Live, sections)
-	}
+	l.res.Live = join(l.res.Live, sections)
 	l.res.Unfinished = ops
 	return nil
 }
 
-// liveFrom finds the cut that the newest state is. The link of a cut may be in the
-// ring and its base not written yet: then the one before is, with the hash that the
-// link names.
-func (l *load) liveFrom(v *pagefile.LiveView, prev uint64) (seq uint64, ok bool) {
+// join makes one section a shard of what came in two, one after the other. Both have
+// ascending shards.
+func join(a, b []pagefile.Section) []pagefile.Section {
+	for i := range b {
+		s := &b[i]
+		at, ok := slices.BinarySearchFunc(a, s.Shard, func(s pagefile.Section, shard int) int { return s.Shard - shard })
+		if !ok {
+			a = slices.Insert(a, at, *s)
+			continue
+		}
+		to := &a[at]
+		to.State = s.State
+		to.Journal = append(to.Journal, s.Journal...)
+		to.Segments = append(to.Segments, s.Segments...)
+		to.Pieces = append(to.Pieces, s.Pieces...)
+		to.Died = append(to.Died, s.Died...)
+	}
+	return a
+}
+
+// liveFrom finds the cut that the newest link ends with. Its base was written before
+// the link was, and a hash is no other link's.
+func (l *load) liveFrom(v *pagefile.LiveView) (seq uint64, ok bool) {
 	pos := l.res.Chain
 	for _, base := range v.Bases() {
-		switch {
-		case base.Hash == pos.Hash && base.Number == pos.Number:
+		if base.Hash == pos.Hash && base.Number == pos.Number {
 			return base.Seq, true
-		case prev != 0 && base.Hash == prev && base.Number+1 == pos.Number:
-			return base.Seq + 1, true
 		}
 	}
 	return 0, false

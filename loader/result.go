@@ -48,9 +48,10 @@ type Result struct {
 	Clock  int64 // the newest of record and links, ms
 	Shards []Shard
 
-	// Live is what a live log had after Chain, by half. Before anything else is
-	// written to the ring it is written there, each half as a link.
-	Live [][]pagefile.Section
+	// Live is what a live log had after Chain, by shard. Before anything else is
+	// written to the ring it is written there, as one link: with a part of it nothing
+	// would lead to the rest.
+	Live []pagefile.Section
 	// Unfinished is what was under way then. It has to be finished, and the cache is
 	// at no cut before: no link may say that it is.
 	Unfinished []LiveOp

@@ -318,14 +318,14 @@ var chainCases = []Case{{
 }, {
 	Label:     LiveApplied,
 	Condition: "a live log goes on from the newest link",
-	Decision:  "it applies as one link more, or as one for each of its halves",
+	Decision:  "it applies as one link more",
 	Why:       "the process ended between two links, and the memory of the log outlived it",
 	Cost:      CostNothing,
 }, {
 	Label:     LiveEnded,
-	Condition: "a live log goes on from the newest link, and a half of it is not whole or does not verify",
+	Condition: "a live log goes on from the newest link, and a half of it is not whole, was written over or does not verify",
 	Decision:  "nothing of that half applies",
-	Why:       "of what came after a cut all shards count or none (I9); weak generations serve then",
+	Why:       "of what came after a cut all shards count or none (I9): weak generations serve, and what had returned since the newest is missing",
 	Cost:      CostEntries,
 }}
 

@@ -55,7 +55,7 @@ func resealLive(b []byte, seqs ...uint64) {
 			remark(b, at+areaBroken, seq)
 			resealExtents(v, seq, uint64(le32(b, int(at+areaFirst))))
 		}
-		for slot := range liveSlots {
+		for slot := range LiveSlots {
 			resealIntent(v, seq, intentAt(slot))
 		}
 	}

@@ -87,7 +87,6 @@ const (
 	liveBase     = 32
 	liveBroken   = 640
 	liveIntents  = 1024
-	liveSlots    = 64
 	liveAreas    = PageSize
 	liveArea     = 64
 	liveHeader   = 48
@@ -112,6 +111,9 @@ const (
 func areaAt(shard int, seq uint64) int64 {
 	return liveAreas + (2*int64(shard)+int64(seq&1))*liveArea
 }
+
+// LiveSlots is how many things can be under way at a time.
+const LiveSlots = 64
 
 // Kinds of items.
 const (
@@ -240,8 +242,11 @@ func (l *Live) Keep(seq uint64, b []byte) (off, sum uint64, ok bool) {
 	return uint64(at), xxhash.Sum64(b), true
 }
 
+// Forget wipes what Keep has kept and nothing leads to, before another cut can fall.
+func (l *Live) Forget(off uint64, n int) { clear(l.b[off : off+uint64(n)]) }
+
 // Begin tells what is about to be done, so that all of it is done or nothing. While
-// it is under way no cut can fall. slot is for tags; -1: there is no room, and the
+// it is under way no cut can fall. slot is for Done; -1: there is no room, and the
 // half counts no more. id is no other's in this half.
 func (l *Live) Begin(seq uint64, kind uint8, payload []byte, slots *atomic.Uint64) (slot int, id uint32) {
 	at, ok := l.alloc(seq, int64(liveIntent+len(payload)))

@@ -351,7 +351,7 @@ func TestLiveIntents(t *testing.T) {
 	r.l.Done(slot, &r.slots)
 	for n := 1; ; n++ {
 		if slot, _ := r.l.Begin(r.seq, IntentClear, nil, &r.slots); slot < 0 {
-			if n != liveSlots || !r.l.Broken(r.seq) {
+			if n != LiveSlots || !r.l.Broken(r.seq) {
 				t.Errorf("%d are under way, broken: %t", n, r.l.Broken(r.seq))
 			}
 			break

@@ -272,7 +272,7 @@ func (r *liveReader) born(b []byte) error {
 // Intents are what was under way after cut seq. No cut falls meanwhile: what is told
 // of another one is told of the next.
 func (v *LiveView) Intents(seq uint64) (list []LiveIntent, err error) {
-	for slot := range liveSlots {
+	for slot := range LiveSlots {
 		at := intentAt(slot)
 		off, ok := v.number(at, seq)
 		if le64(v.b, int(at)) == 0 || v.marked(at, seq+1, off) {
