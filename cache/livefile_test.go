@@ -281,10 +281,12 @@ func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	}
 	base := s.index.buckets()
 	grow()
+	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
 	links, sealed := c.Stats().WeakGenerations, s.queues[0].tail+uint64(s.segmentSize/unitSize)
 	for i := 0; s.queues[0].tail < sealed; i++ {
 		mustSet(t, c, worldKey(i), testValue(i, 2000))
 	}
+	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
 	for i := range 4 {
 		mustSet(t, c, fmt.Appendf(nil, "large %d", i%3), testValue(i, 40<<10))
 	}

@@ -30,7 +30,8 @@ import (
 //	 640  broken    2 marks, by half: 1 if it is not whole, 0 if no shard is to blame
 //	1024  intents   64 marks: where what is under way is told; 8 zeroes: nothing
 //	4096  areas     of each shard two of 64 bytes, by half: marks of the lower half of
-//	                seq, of the first extent, and of 1 if it is broken; zeroes
+//	                seq, of the first extent, and of 1 if it is broken; 8 zeroes for
+//	                the first while the shard has not come there; zeroes
 //	   .  halves, from a multiple of 4096 on
 //
 // A mark is a number that one store of 8 bytes publishes, after all that it leads to,
@@ -74,6 +75,7 @@ import (
 // that is counted in and does not verify is damage.
 type Live struct {
 	b      []byte
+	shards int
 	half   int64 // bytes of each
 	first  int64 // of the first half
 	extent int64 // bytes of a common extent
@@ -164,7 +166,7 @@ func liveStart(shards int) int64 {
 // NewLive makes an empty log of memory, whatever it holds. LiveSize gave its size.
 // Until SetBase nothing leads to what it had: that comes first.
 func NewLive(b []byte, shards int, session, dirID uint64) *Live {
-	l := &Live{b: b, first: liveStart(shards)}
+	l := &Live{b: b, shards: shards, first: liveStart(shards)}
 	clear(b[:l.first])
 	h := append(b[:0], liveMagic...)
 	h = binary.LittleEndian.AppendUint16(h, liveVersion)
@@ -182,7 +184,10 @@ func NewLive(b []byte, shards int, session, dirID uint64) *Live {
 // it is in the ring, or nothing counts any more.
 func (l *Live) Reset(seq uint64) {
 	l.next[seq&1].Store(0)
-	l.store(brokenAt(seq), mark(brokenAt(seq), seq, 0))
+	for shard := range l.shards {
+		l.store(areaAt(shard, seq), 0)
+	}
+	l.store(brokenAt(seq), mark(brokenAt(seq), seq, 0)) // from now on it is that of seq
 }
 
 // SetBase says which link ends with cut seq.

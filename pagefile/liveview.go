@@ -94,13 +94,14 @@ func (v *LiveView) Bases() (bases []LiveBase) {
 // Begun reports whether a shard went on from cut seq. An error says that it cannot be
 // known.
 func (v *LiveView) Begun(shard int, seq uint64) (bool, error) {
-	switch at := areaAt(shard, seq); le64(v.b, int(at)) {
-	case mark(at, seq, uint32(seq)):
+	at := areaAt(shard, seq)
+	if v.marked(at, seq, uint32(seq)) {
 		return true, nil
-	case 0, mark(at, seq-2, uint32(seq-2)): // what was there before it
-		return false, nil
 	}
-	return false, corrupt("live log: whether shard %d has begun after cut %d", shard, seq)
+	if _, of := v.number(brokenAt(seq), seq); of && le64(v.b, int(at)) != 0 {
+		return false, corrupt("live log: whether shard %d has begun after cut %d", shard, seq)
+	}
+	return false, nil
 }
 
 // Whole is nil if nothing is missing of what came after cut seq, as far as it was
