@@ -82,15 +82,20 @@ type Options struct {
 // Durability says when generations are written.
 type Durability struct {
 	Interval time.Duration // between durable generations; default 1 s; negative: only Flush and Close
-	// Live is a folder on a tmpfs, made if it is missing, in which what was written
-	// since the last weak generation lies: with it a killed process loses nothing that
-	// returned. See docs/DESIGN.md, "A live log". It takes an eighth of MaxBytes, 1 to
-	// 64 MiB, of memory that is allocated when the cache opens and belongs to the
-	// process's control group, and makes a Set dearer. It needs weak generations.
-	// Where there is no tmpfs, or no room, or the system is not Linux, and while the
-	// disk is too slow for the log, weak generations serve: Health and a line in the
-	// log say so, and Stats.LiveGaps counts. Whoever else truncates the file kills the
-	// process: it is 0600. Close removes it. "": none.
+	// Live is a folder on a tmpfs, made if it is missing and of this user alone, for a
+	// log of what was written since the newest weak generation: with it a killed process
+	// loses nothing that returned, once Open has. It needs weak generations, Linux, and
+	// the same folder at the next Open. The log takes an eighth of MaxBytes, 1 to 64 MiB,
+	// of memory, allocated when the cache opens and charged to the process's control
+	// group; in a container the folder is a mount of its own (medium: Memory, or a tmpfs
+	// volume) that outlives the process. A Set takes half as long again.
+	//
+	// Health and a line in the Logger say where it does not serve, and weak generations
+	// do: for good without tmpfs, room or rights; until the next generation while the
+	// disk is too slow for the log or for them, which Stats.LiveGaps counts. A log that
+	// was not whole makes the next Open's outcome partial. Close removes the file; that
+	// of a killed process stays until the directory is opened with the option. Whoever
+	// truncates the file kills the process. "": no log.
 	Live        string
 	Weak        time.Duration // between weak generations, for killed processes, from the first durable one on; default 5 ms; negative: none
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
