@@ -11,6 +11,7 @@ import (
 // with all that was stored and nothing that was deleted. Neither files nor open
 // ones become more, and what a generation takes is freed by those that follow.
 func TestAThousandGenerations(t *testing.T) {
+	alone(t)
 	fs := crashfs.New()
 	o := quietOptions(fs, 1)
 	rng, model := newRand(t), make(map[int]int)

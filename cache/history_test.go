@@ -19,13 +19,11 @@ var historyShapes = []sizing{{8 << 20, 1}, {8 << 20, 2}, {32 << 20, 2}, {2 << 20
 // RESET: whatever the prefix, the state is that of a cut not older than the last
 // acknowledged one, and going back and RESET are cuts.
 func TestCrashAnywhereInAHistory(t *testing.T) {
+	alone(t)
 	rng := newRand(t)
 	o := &tour{budget: *historyStates}
 	if o.budget == 0 {
-		o.budget = 1000
-		if racing || testing.Short() {
-			o.budget = 300
-		}
+		o.budget = fewer(1000)
 	}
 	for o.states < o.budget {
 		w := newWorld(t, rand.New(rand.NewSource(rng.Int63())), crashfs.New(), 1)

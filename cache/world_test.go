@@ -59,6 +59,7 @@ var valueSeed = maphash.MakeSeed()
 func quietOptions(fs *crashfs.FS, shards int) *Options {
 	o := &Options{MaxBytes: int64(shards) << 20, Shards: shards, Logger: slog.New(slog.DiscardHandler)}
 	o.hooks.fs, o.hooks.seed, o.hooks.step = fs, 1, true
+	o.Recovery.Timeout = time.Minute // the disk answers, however slow this machine is
 	return o
 }
 

@@ -64,9 +64,13 @@ func (s *story) live(n int) {
 	}
 }
 
-// visit crashes the story at every operation, or at every step-th of them.
+// visit crashes the story at every operation, or at every step-th of them. What is
+// looked at is a copy, alone: the race detector sees nothing there, ten times slower.
 func (s *story) visit(step int) {
 	s.t.Helper()
+	if racing {
+		step *= 8
+	}
 	for n := 0; n <= s.fs.Ops(); n++ {
 		if n%step != int(s.seed)%step && n != s.fs.Ops() {
 			continue
