@@ -267,7 +267,6 @@ func TestLargeValueThatDoesNotFitTheLog(t *testing.T) {
 func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	fs, m := crashfs.New(), newMemLive()
 	o := liveOptions(fs, m, 2)
-	o.MaxBytes = 8 << 20
 	c := openOn(t, o)
 	s, n := c.shards[0], 0
 	grow := func() {
@@ -281,14 +280,12 @@ func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	}
 	base := s.index.buckets()
 	grow()
-	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
-	links, sealed := c.Stats().WeakGenerations, s.queues[0].tail+uint64(s.segmentSize/unitSize)
-	for i := 0; s.queues[0].tail < sealed; i++ {
+	links, sealed := c.Stats().WeakGenerations, s.queues[1].tail+uint64(2*s.segmentSize/unitSize)
+	for i := 0; s.queues[1].tail < sealed; i++ {
 		mustSet(t, c, worldKey(i), testValue(i, 2000))
 	}
-	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
 	for i := range 4 {
-		mustSet(t, c, fmt.Appendf(nil, "large %d", i%3), testValue(i, 40<<10))
+		mustSet(t, c, fmt.Appendf(nil, "large %d", i%3), testValue(i, 12<<10))
 	}
 	c.Delete([]byte("large 2"))
 	for i := range 300 {
@@ -516,4 +513,13 @@ func (s *liveLast) Group(state pagefile.ShardState, _ uint64) {
 }
 func (s *liveLast) Record(_ uint8, number, seq uint64, _ uint32, _ []byte) {
 	s.number, s.seq = number, seq
+}
+
+// only is the one file's bytes.
+func (m *memLive) only(t *testing.T) []byte {
+	t.Helper()
+	if len(m.files) != 1 {
+		t.Fatalf("%d live logs", len(m.files))
+	}
+	return m.files[slices.Collect(maps.Keys(m.files))[0]]
 }
