@@ -523,3 +523,14 @@ func (m *memLive) only(t *testing.T) []byte {
 	}
 	return m.files[slices.Collect(maps.Keys(m.files))[0]]
 }
+
+// logsLive is what TestEveryLineHasItsLevel has of it: no room, and no generation.
+func logsLive(t *testing.T, o *Options, fs *crashfs.FS) {
+	m := newMemLive()
+	o.Durability.Live, o.hooks.live, m.full = "tmpfs", m, true
+	remove := fs.Fail(crashfs.Rule{Kind: crashfs.OpSync, Path: pagefile.RecordsName, Err: syscall.EIO})
+	c := openOn(t, o)
+	remove()
+	mustClose(t, c)
+	mustClose(t, openOn(t, o))
+}
