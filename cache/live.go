@@ -35,6 +35,7 @@ type liveLog struct {
 	mem   *pagefile.Live
 	gap   atomic.Uint64 // the last seq whose half was not whole
 	gaps  atomic.Uint64 // how many were not
+	asked atomic.Uint64 // the last seq for whose half a cut was asked early
 
 	dumper atomic.Pointer[dump.Dumper]
 	made   chan struct{} // closed when make has ended, or never will begin
@@ -246,12 +247,13 @@ func (l *liveLog) fail(err error) {
 
 // next has shards go on in the other half from a new cut on. No cut falls, and none
 // of them writes in that half: all went on from it with the cut before. While the
-// chain is down they stay where they are: what both halves have is in no link.
+// chain is down they stay where they are: what both halves have is in no link. They
+// leave it with a cut of the other half, even if that is one later.
 func (l *liveLog) next(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = epoch
-	if l.state == liveArmed && (l.again || !l.down) {
+	if seq := l.seq.Load(); l.state == liveArmed && (l.again || !l.down) && (seq == 0 || (seq^epoch)&1 == 1) {
 		l.mem.Reset(epoch)
 		l.seq.Store(epoch)
 	}
@@ -286,10 +288,10 @@ var (
 	errLiveFull  = errors.New("cache: the live log is full; weak generations serve a killed process until the next one")
 )
 
-// tick asks for a cut before a half is full.
+// tick asks for a cut before a half is full, once for each.
 func (l *liveLog) tick() {
 	d := l.dumper.Load()
-	if seq := l.seq.Load(); d != nil && seq != 0 && l.mem.Fullness(seq) >= 32 {
+	if seq := l.seq.Load(); d != nil && seq != 0 && l.asked.Load() != seq && l.mem.Fullness(seq) >= 16 && l.asked.Swap(seq) != seq {
 		d.WeakSoon()
 	}
 }

@@ -42,6 +42,16 @@ func (m *memLive) Remove(name string) { delete(m.files, name) }
 func (m *memLive) Close()             {}
 func (m *memLive) Release()           {}
 
+// only is the one file's bytes.
+func (m *memLive) only(t *testing.T) []byte {
+	t.Helper()
+	for _, b := range m.files {
+		return b
+	}
+	t.Fatal("there is no live log")
+	return nil
+}
+
 // clone is what a process that is killed now leaves.
 func (m *memLive) clone() *memLive {
 	c := newMemLive()

@@ -208,6 +208,9 @@ func (c *Cache) put(e *entry) outcome {
 			return conflict
 		}
 		if crossed {
+			if c.livelog != nil {
+				c.livelog.tick()
+			}
 			c.help(max(e.head.size(s.segmentSize), (cleanMask+1)*unitSize), tight, e.q)
 		}
 		return hit
