@@ -115,9 +115,9 @@ func servesWithoutLog(t *testing.T, dir, folder, says string) {
 		if err != nil || ctx.Err() != nil {
 			t.Fatalf("Open: %v, %v", err, ctx.Err())
 		}
-		cancel()
 		if round > 0 {
 			wantFilled(t, c, 50)
+			wantValue(t, c, []byte("linked"), []byte("1"))
 		}
 		fill(t, c, 50*(round+1))
 		mustFlush(t, c)
@@ -130,7 +130,12 @@ func servesWithoutLog(t *testing.T, dir, folder, says string) {
 		if len(lines) != 1 || lines[0].level != slog.LevelWarn || !strings.Contains(lines[0].text, says) || len(log.of("live_log_waits")) > 0 {
 			t.Errorf("logged: %v", log.of(""))
 		}
-		drop(c)
+		if round == 0 {
+			drop(c)
+		} else if err := c.Shutdown(ctx); err != nil || ctx.Err() != nil {
+			t.Errorf("Shutdown: %v, %v", err, ctx.Err())
+		}
+		cancel()
 	}
 	o.Durability.Live = ""
 	c := open(t, dir, o)
