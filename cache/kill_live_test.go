@@ -4,6 +4,7 @@ package cache
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -17,7 +18,8 @@ import (
 
 // A killLog is the live log of a run's lives.
 type killLog struct {
-	dir string // a tmpfs; "": none of them has
+	tmpfs string
+	dir   string // in it, of the directory that is there now; "": there is no log
 
 	// Since the newest child that told its state one found a log that was not whole,
 	// or looked for none.
@@ -36,7 +38,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		t.Skip("the detector does not see other processes, and slows them down")
 	}
 	r := newKillRun(t)
-	r.log.dir = tmpfs(t)
+	r.log.tmpfs = tmpfs(t)
 	r.run(max(*kills/2, 10))
 	n := &r.log
 	t.Logf("%d lives with a live log lost nothing that had returned; %d had a gap (%v), %d were without a log, or before one that was", n.lives, n.gaps, n.reasons, n.without)
@@ -96,9 +98,18 @@ func (n *killLog) promise(b *killLife) {
 	}
 }
 
+// fresh is for another directory. The log of a killed process stays until that is
+// opened with the option again.
+func (n *killLog) fresh() {
+	if n.tmpfs != "" {
+		_ = os.RemoveAll(n.dir)
+		n.dir = filepath.Join(n.tmpfs, fmt.Sprint(n.lives+n.gaps+n.without))
+	}
+}
+
 // gone wants no log after a Close.
-func (n *killLog) gone(t *testing.T) {
-	if n.dir == "" {
+func (n *killLog) gone(t *testing.T, l *killLife) {
+	if l.plan.Live == "" {
 		return
 	}
 	if files := n.files(); len(files) > 0 {

@@ -273,6 +273,7 @@ func (r *killRun) fresh() {
 		r.finish()
 	}
 	r.dir = filepath.Join(r.t.TempDir(), "cache")
+	r.log.fresh()
 	r.base, r.before, r.died = [killWriters]killState{}, nil, 0
 	r.shards, r.clocks = killShards, killClocks{back: r.clocks.back, forward: r.clocks.forward, jumps: r.clocks.jumps}
 }
@@ -287,7 +288,7 @@ func (r *killRun) finish() {
 	if !r.before.closed {
 		r.t.Fatalf("a child did not close its cache:\n%s", r.before.torn)
 	}
-	r.log.gone(r.t)
+	r.log.gone(r.t, r.before)
 	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
 	if err != nil || len(files) < 4 {
 		r.t.Fatalf("files %v, %v", files, err)
