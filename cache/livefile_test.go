@@ -61,61 +61,67 @@ func (k *liveCrash) open(t *testing.T, change func(o *Options)) *Cache {
 	return openOn(t, o)
 }
 
+const liveTokenPath = worldDir + "/" + liveToken
+
+// foreignLogs are logs and tokens that are not those of the last process; but for the
+// first, so that the others tell something.
+var foreignLogs = []struct {
+	name   string
+	spoil  func(t *testing.T, k *liveCrash, b []byte)
+	option func(o *Options)
+	whole  bool
+}{
+	{name: "its own", whole: true},
+	{name: "no log", spoil: func(_ *testing.T, k *liveCrash, _ []byte) { clear(k.m.files) }},
+	{name: "another session", spoil: func(t *testing.T, _ *liveCrash, b []byte) {
+		resealLive(t, b, func(session, _ *uint64, _ *int) { *session += 2 })
+	}},
+	{name: "another directory", spoil: func(t *testing.T, _ *liveCrash, b []byte) {
+		resealLive(t, b, func(_, dirID *uint64, _ *int) { *dirID++ })
+	}},
+	{name: "another number of shards", spoil: func(t *testing.T, _ *liveCrash, b []byte) {
+		resealLive(t, b, func(_, _ *uint64, shards *int) { *shards = 1 })
+	}},
+	{name: "another version", spoil: func(_ *testing.T, _ *liveCrash, b []byte) { b[4]++ }},
+	{name: "a header that was damaged", spoil: func(_ *testing.T, _ *liveCrash, b []byte) { b[33] ^= 1 }},
+	{name: "another length", spoil: func(_ *testing.T, k *liveCrash, _ []byte) {
+		for name, b := range k.m.files {
+			k.m.files[name] = b[:len(b)-4096]
+		}
+	}},
+	{name: "hardly any length", spoil: func(_ *testing.T, k *liveCrash, _ []byte) {
+		for name, b := range k.m.files {
+			k.m.files[name] = b[:100]
+		}
+	}},
+	{name: "no token", spoil: func(t *testing.T, k *liveCrash, _ []byte) { erase(t, k.fs, liveTokenPath) }},
+	{name: "a token without its end", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.TruncateFile(liveTokenPath, tokenSize-1) }},
+	{name: "a token of nothing", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.TruncateFile(liveTokenPath, 0) }},
+	{name: "another token", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(liveTokenPath, 7, 1) }},
+	{name: "a token of another session", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(liveTokenPath, 9, 1) }},
+	{name: "a token half of which is another's", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(liveTokenPath, 20, 1) }},
+	{name: "another folder", option: func(o *Options) { o.hooks.live = newMemLive() }},
+	{name: "another schema", option: func(o *Options) { o.Schema = "v2" }},
+}
+
+// resealLive writes another header.
+func resealLive(t *testing.T, b []byte, change func(session, dirID *uint64, shards *int)) {
+	v, err := pagefile.ViewLive(bytes.Clone(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, dirID, shards := v.Session, v.DirID, v.Shards
+	change(&session, &dirID, &shards)
+	header := make([]byte, pagefile.LiveSize(shards, int64(len(b))))
+	pagefile.NewLive(header, shards, session, dirID)
+	copy(b[:64], header)
+}
+
 // TestLiveLogOfAnotherIsNotApplied: what weak generations have is there, nothing else,
-// and the cache has a log of its own again. In one case all is there, so that the
-// others tell something.
+// and the cache has a log of its own again.
 func TestLiveLogOfAnotherIsNotApplied(t *testing.T) {
 	crash := liveCrashed(t, 2)
-	token := worldDir + "/" + liveToken
-	reseal := func(b []byte, change func(session, dirID *uint64, shards *int)) {
-		v, err := pagefile.ViewLive(bytes.Clone(b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		session, dirID, shards := v.Session, v.DirID, v.Shards
-		change(&session, &dirID, &shards)
-		header := make([]byte, pagefile.LiveSize(shards, int64(len(b))))
-		pagefile.NewLive(header, shards, session, dirID)
-		copy(b[:64], header)
-	}
-	for _, c := range []struct {
-		name   string
-		spoil  func(t *testing.T, k *liveCrash, b []byte)
-		option func(o *Options)
-		whole  bool
-	}{
-		{name: "its own", whole: true},
-		{name: "no log", spoil: func(_ *testing.T, k *liveCrash, _ []byte) { clear(k.m.files) }},
-		{name: "another session", spoil: func(_ *testing.T, _ *liveCrash, b []byte) {
-			reseal(b, func(session, _ *uint64, _ *int) { *session += 2 })
-		}},
-		{name: "another directory", spoil: func(_ *testing.T, _ *liveCrash, b []byte) {
-			reseal(b, func(_, dirID *uint64, _ *int) { *dirID++ })
-		}},
-		{name: "another number of shards", spoil: func(_ *testing.T, _ *liveCrash, b []byte) {
-			reseal(b, func(_, _ *uint64, shards *int) { *shards = 1 })
-		}},
-		{name: "another version", spoil: func(_ *testing.T, _ *liveCrash, b []byte) { b[4]++ }},
-		{name: "a header that was damaged", spoil: func(_ *testing.T, _ *liveCrash, b []byte) { b[33] ^= 1 }},
-		{name: "another length", spoil: func(_ *testing.T, k *liveCrash, _ []byte) {
-			for name, b := range k.m.files {
-				k.m.files[name] = b[:len(b)-4096]
-			}
-		}},
-		{name: "hardly any length", spoil: func(_ *testing.T, k *liveCrash, _ []byte) {
-			for name, b := range k.m.files {
-				k.m.files[name] = b[:100]
-			}
-		}},
-		{name: "no token", spoil: func(t *testing.T, k *liveCrash, _ []byte) { erase(t, k.fs, token) }},
-		{name: "a token without its end", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.TruncateFile(token, tokenSize-1) }},
-		{name: "a token of nothing", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.TruncateFile(token, 0) }},
-		{name: "another token", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(token, 7, 1) }},
-		{name: "a token of another session", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(token, 9, 1) }},
-		{name: "a token half of which is another's", spoil: func(t *testing.T, k *liveCrash, _ []byte) { _ = k.fs.Flip(token, 20, 1) }},
-		{name: "another folder", option: func(o *Options) { o.hooks.live = newMemLive() }},
-		{name: "another schema", option: func(o *Options) { o.Schema = "v2" }},
-	} {
+	for _, c := range foreignLogs {
 		t.Run(c.name, func(t *testing.T) {
 			k := *crash
 			k.fs, k.m = k.fs.Clone(), k.m.clone()
@@ -267,7 +273,6 @@ func TestLargeValueThatDoesNotFitTheLog(t *testing.T) {
 func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	fs, m := crashfs.New(), newMemLive()
 	o := liveOptions(fs, m, 2)
-	o.MaxBytes = 8 << 20
 	c := openOn(t, o)
 	s, n := c.shards[0], 0
 	grow := func() {
@@ -281,14 +286,12 @@ func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	}
 	base := s.index.buckets()
 	grow()
-	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
-	links, sealed := c.Stats().WeakGenerations, s.queues[0].tail+uint64(s.segmentSize/unitSize)
-	for i := 0; s.queues[0].tail < sealed; i++ {
+	links, sealed := c.Stats().WeakGenerations, s.queues[1].tail+uint64(2*s.segmentSize/unitSize)
+	for i := 0; s.queues[1].tail < sealed; i++ {
 		mustSet(t, c, worldKey(i), testValue(i, 2000))
 	}
-	t.Log(c.livelog.mem.Fullness(c.livelog.seq.Load()))
 	for i := range 4 {
-		mustSet(t, c, fmt.Appendf(nil, "large %d", i%3), testValue(i, 40<<10))
+		mustSet(t, c, fmt.Appendf(nil, "large %d", i%3), testValue(i, 12<<10))
 	}
 	c.Delete([]byte("large 2"))
 	for i := range 300 {
@@ -516,4 +519,15 @@ func (s *liveLast) Group(state pagefile.ShardState, _ uint64) {
 }
 func (s *liveLast) Record(_ uint8, number, seq uint64, _ uint32, _ []byte) {
 	s.number, s.seq = number, seq
+}
+
+// logsLive is what TestEveryLineHasItsLevel has of it: no room, and no generation.
+func logsLive(t *testing.T, o *Options, fs *crashfs.FS) {
+	m := newMemLive()
+	o.Durability.Live, o.hooks.live, m.full = "tmpfs", m, true
+	remove := fs.Fail(crashfs.Rule{Kind: crashfs.OpSync, Path: pagefile.RecordsName, Err: syscall.EIO})
+	c := openOn(t, o)
+	remove()
+	mustClose(t, c)
+	mustClose(t, openOn(t, o))
 }

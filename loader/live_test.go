@@ -551,3 +551,25 @@ func liveCase(change func(m *liveModel), also ...string) tableTest {
 		check:  same,
 	}
 }
+
+// TestLiveRecordsWithAGapStayApart: what was never written between them is not there.
+func TestLiveRecordsWithAGapStayApart(t *testing.T) {
+	w, _ := sample(t)
+	m := newLiveModel(w)
+	units := w.geo.UnitsPerSegment()
+	seq := w.shards[0].tails[0]/units + 1
+	for _, off := range []int{0, 16, 64} {
+		m.ws[0].Record(0, 77, seq, off, bytes.Repeat([]byte{byte(off)}, 16))
+	}
+	m.state(0, func(s *pagefile.ShardState) { s.Tails[0] = seq*units + 5 })
+	for _, seg := range m.load(t, w.disk()).Shards[0].Segments {
+		if seg.Number != 77 {
+			continue
+		}
+		if p := seg.Pieces; len(p) != 2 || p[0].Offset != 0 || len(p[0].Bytes) != 32 || p[1].Offset != 64 || p[1].Bytes[0] != 64 {
+			t.Errorf("got %v", p)
+		}
+		return
+	}
+	t.Error("the segment is missing")
+}

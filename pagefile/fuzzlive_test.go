@@ -196,63 +196,66 @@ func checkLive(t testing.TB, v *LiveView, seq uint64, room []byte) {
 	}
 }
 
+// hostileLives are changes of a log, and what is said of it.
+var hostileLives = []struct {
+	name, says string
+	change     func(r *liveRig, b []byte)
+}{
+	{"a size of 2^63", "no header", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<63) }},
+	{"another size", "bytes", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[32:], uint64(len(b))+64) }},
+	{"no shards", "0 shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 0) }},
+	{"2^31 shards", "shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 1<<31) }},
+	{"more shards than there is room for", "bytes for 256 shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 256) }},
+	{"another version", "no header", func(_ *liveRig, b []byte) { b[4]++ }},
+	{"a reserved byte", "no header", func(_ *liveRig, b []byte) { b[30] = 1 }},
+	{"an extent in the header", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, 512) }},
+	{"an extent in the other half", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.l.first+(1-int64(r.seq&1))*r.l.half)) }},
+	{"an extent at an odd place", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.extent(b, 0))+4) }},
+	{"an extent at the end", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.l.first+2*r.l.half)) }},
+	{"an extent of another shard", "extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.extent(b, 1))) }},
+	{"an extent of 4 GiB", "extent at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.extent(b, 0):], 1<<32-1) }},
+	{"an extent of nothing", "extent at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.extent(b, 0):], 0) }},
+	{"an extent that leads to itself", "an extent at", func(r *liveRig, b []byte) {
+		at := r.extent(b, 0)
+		binary.LittleEndian.PutUint32(b[at+extentNext:], uint32(at))
+	}},
+	{"an extent that leads into itself", "an extent at", func(r *liveRig, b []byte) {
+		at := r.extent(b, 0)
+		binary.LittleEndian.PutUint32(b[at+extentNext:], uint32(at)+64)
+	}},
+	{"an extent of another cut", "extent at", func(r *liveRig, b []byte) { b[r.extent(b, 0)+extentSeq]++ }},
+	{"more used than there is", "used", func(r *liveRig, b []byte) {
+		at := r.extent(b, 0)
+		binary.LittleEndian.PutUint32(b[at+extentUsed:], le32(b, int(at))-liveExtent+8)
+	}},
+	{"a group of 4 GiB", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.group(b):], 1<<32-8) }},
+	{"a group of 2^63", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 1<<63) }},
+	{"a group of nothing", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 0) }},
+	{"a group of an odd length", "a group", func(r *liveRig, b []byte) { b[r.group(b)] -= 4 }},
+	{"an item beyond its group", "item 5", func(r *liveRig, b []byte) { b[r.group(b)] -= 8 }},
+	{"a head beyond its tail", "shard state", func(r *liveRig, b []byte) { b[r.group(b)+24+7] = 0xff }},
+	{"an item of no kind", "item 200", func(r *liveRig, b []byte) { b[r.item0(b)] = 200 }},
+	{"an item of queue 2", "queue 2", func(r *liveRig, b []byte) { b[r.item0(b)+1] = 2 }},
+	{"an item with a reserved byte", "item 2", func(r *liveRig, b []byte) { b[r.item0(b)+2] = 1 }},
+	{"a store of queue 1", "item 1 of queue 1", func(r *liveRig, b []byte) { b[r.store0(b)+1] = 1 }},
+	{"a record with a reserved byte", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+28] = 1 }},
+	{"an end with a reserved byte", "that died has 1", func(r *liveRig, b []byte) { b[r.store0(b)+liveStoreSize+4] = 1 }},
+	{"a record of 4 GiB", "a record of", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.item0(b)+4:], 1<<32-16) }},
+	{"a record of a byte less", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+4]-- }},
+	{"a segment of 2^32 units", "units", func(r *liveRig, b []byte) { r.born(b, 1<<32-1, 0) }},
+	{"a segment beyond the end", "bytes of segment", func(r *liveRig, b []byte) { r.born(b, 16, uint64(len(b)-64)) }},
+	{"a segment at 2^64 - 8", "bytes of segment", func(r *liveRig, b []byte) { r.born(b, 16, 1<<64-8) }},
+	{"an intent in the header", "slot 5", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[intentAt(5):], 64) }},
+	{"an intent beyond the end", "slot 5", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[intentAt(5):], 1<<32-8) }},
+	{"an intent of 4 GiB", "under way at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.intent(b)+8:], 1<<32-1) }},
+	{"an intent of no kind", "under way at", func(r *liveRig, b []byte) { b[r.intent(b)+12] = 3 }},
+	{"an intent of another cut", "under way at", func(r *liveRig, b []byte) { b[r.intent(b)+16]++ }},
+}
+
 // TestHostileLiveLogs: whatever a log says, with every checksum right, it is refused or
 // costs what its bytes cost.
 func TestHostileLiveLogs(t *testing.T) {
-	for _, c := range []struct {
-		name, says string
-		change     func(r *liveRig, b []byte)
-	}{
-		{"a size of 2^63", "no header", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[32:], 1<<63) }},
-		{"another size", "bytes", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[32:], uint64(len(b))+64) }},
-		{"no shards", "0 shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 0) }},
-		{"2^31 shards", "shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 1<<31) }},
-		{"more shards than there is room for", "bytes for 256 shards", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[24:], 256) }},
-		{"another version", "no header", func(_ *liveRig, b []byte) { b[4]++ }},
-		{"a reserved byte", "no header", func(_ *liveRig, b []byte) { b[30] = 1 }},
-		{"an extent in the header", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, 512) }},
-		{"an extent in the other half", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.l.first+(1-int64(r.seq&1))*r.l.half)) }},
-		{"an extent at an odd place", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.extent(b, 0))+4) }},
-		{"an extent at the end", "an extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.l.first+2*r.l.half)) }},
-		{"an extent of another shard", "extent at", func(r *liveRig, b []byte) { r.first(b, 0, uint32(r.extent(b, 1))) }},
-		{"an extent of 4 GiB", "extent at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.extent(b, 0):], 1<<32-1) }},
-		{"an extent of nothing", "extent at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.extent(b, 0):], 0) }},
-		{"an extent that leads to itself", "an extent at", func(r *liveRig, b []byte) {
-			at := r.extent(b, 0)
-			binary.LittleEndian.PutUint32(b[at+extentNext:], uint32(at))
-		}},
-		{"an extent that leads into itself", "an extent at", func(r *liveRig, b []byte) {
-			at := r.extent(b, 0)
-			binary.LittleEndian.PutUint32(b[at+extentNext:], uint32(at)+64)
-		}},
-		{"an extent of another cut", "extent at", func(r *liveRig, b []byte) { b[r.extent(b, 0)+extentSeq]++ }},
-		{"more used than there is", "used", func(r *liveRig, b []byte) {
-			at := r.extent(b, 0)
-			binary.LittleEndian.PutUint32(b[at+extentUsed:], le32(b, int(at))-liveExtent+8)
-		}},
-		{"a group of 4 GiB", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.group(b):], 1<<32-8) }},
-		{"a group of 2^63", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 1<<63) }},
-		{"a group of nothing", "a group", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint64(b[r.group(b):], 0) }},
-		{"a group of an odd length", "a group", func(r *liveRig, b []byte) { b[r.group(b)] -= 4 }},
-		{"an item beyond its group", "item 5", func(r *liveRig, b []byte) { b[r.group(b)] -= 8 }},
-		{"a head beyond its tail", "shard state", func(r *liveRig, b []byte) { b[r.group(b)+24+7] = 0xff }},
-		{"an item of no kind", "item 200", func(r *liveRig, b []byte) { b[r.item0(b)] = 200 }},
-		{"an item of queue 2", "queue 2", func(r *liveRig, b []byte) { b[r.item0(b)+1] = 2 }},
-		{"an item with a reserved byte", "item 2", func(r *liveRig, b []byte) { b[r.item0(b)+2] = 1 }},
-		{"a store of queue 1", "item 1 of queue 1", func(r *liveRig, b []byte) { b[r.store0(b)+1] = 1 }},
-		{"a record with a reserved byte", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+28] = 1 }},
-		{"an end with a reserved byte", "that died has 1", func(r *liveRig, b []byte) { b[r.store0(b)+liveStoreSize+4] = 1 }},
-		{"a record of 4 GiB", "a record of", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.item0(b)+4:], 1<<32-16) }},
-		{"a record of a byte less", "a record of", func(r *liveRig, b []byte) { b[r.item0(b)+4]-- }},
-		{"a segment of 2^32 units", "units", func(r *liveRig, b []byte) { r.born(b, 1<<32-1, 0) }},
-		{"a segment beyond the end", "bytes of segment", func(r *liveRig, b []byte) { r.born(b, 16, uint64(len(b)-64)) }},
-		{"a segment at 2^64 - 8", "bytes of segment", func(r *liveRig, b []byte) { r.born(b, 16, 1<<64-8) }},
-		{"an intent in the header", "slot 5", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[intentAt(5):], 64) }},
-		{"an intent beyond the end", "slot 5", func(_ *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[intentAt(5):], 1<<32-8) }},
-		{"an intent of 4 GiB", "under way at", func(r *liveRig, b []byte) { binary.LittleEndian.PutUint32(b[r.intent(b)+8:], 1<<32-1) }},
-		{"an intent of no kind", "under way at", func(r *liveRig, b []byte) { b[r.intent(b)+12] = 3 }},
-		{"an intent of another cut", "under way at", func(r *liveRig, b []byte) { b[r.intent(b)+16]++ }},
-	} {
+	for _, c := range hostileLives {
 		t.Run(c.name, func(t *testing.T) {
 			r := hostileRig()
 			b := bytes.Clone(r.b)

@@ -75,15 +75,14 @@ func TestLiveDirKeepsWhatWasStored(t *testing.T) {
 		t.Errorf("not all of %d bytes are allocated: %+v, %v", size, st.Sys(), err)
 	}
 	copy(b[size-8:], "the last")
-	l := NewLive(b, 2, liveSession, liveDirID)
-	unbased := openLiveCopy(t, d, dir)
-	if unbased != nil {
+	NewLive(b, 2, liveSession, liveDirID)
+	if unbased := openLiveCopy(t, d, dir); unbased != nil {
 		t.Errorf("%d bytes to which nothing leads", len(unbased))
 	}
 	if b, err = d.Make(liveFile, size); err != nil {
 		t.Fatal(err)
 	}
-	l = NewLive(b, 2, liveSession, liveDirID)
+	l := NewLive(b, 2, liveSession, liveDirID)
 	l.SetBase(7, WeakPos{Hash: 1, Number: 2})
 	want := bytes.Clone(b)
 	if got := openLiveCopy(t, d, dir); !bytes.Equal(got, want) {
