@@ -235,6 +235,13 @@ func TestLargeValueThatDoesNotFitTheLog(t *testing.T) {
 		"a batch": func(c *Cache) error {
 			return c.Batch([]BatchOp{{Key: []byte("k"), Value: testValue(1, 300<<10)}, {Key: []byte("l"), Value: testValue(2, 300<<10)}})
 		},
+		"a batch that stores nothing": func(c *Cache) error {
+			ops := make([]BatchOp, 600)
+			for i := range ops {
+				ops[i].Key = fmt.Appendf(nil, "%01000d", i)
+			}
+			return c.Batch(ops)
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			fs, m := crashfs.New(), newMemLive()
