@@ -299,7 +299,9 @@ func (o *faultTour) firstStart(t *testing.T, rng *rand.Rand, tr fault) bool {
 	}
 	a := tr.on(w.fs)
 	defer a.lift()
-	if err := w.opensUnder(a); err != nil {
+	err := w.opensUnder(a)
+	w.o.Recovery.Timeout = time.Minute // for those that hang nowhere
+	if err != nil {
 		o.count(tr, a, err)
 		a.lift()
 		soon(t, "it opens", func() (ok bool) { w.c, err = Open(context.Background(), worldDir, w.o); return err == nil })
@@ -310,7 +312,7 @@ func (o *faultTour) firstStart(t *testing.T, rng *rand.Rand, tr fault) bool {
 		return true
 	}
 	w.sets(60)
-	err := w.acts(a)
+	err = w.acts(a)
 	w.wantHealth(a, err)
 	o.count(tr, a, err)
 	if a.hits.Load() > 0 {
@@ -376,7 +378,9 @@ func (o *faultTour) nextOpen(w *world, fs *crashfs.FS, n int, tr fault) bool {
 	tr.at = atReopen
 	a := tr.on(fs)
 	defer a.lift()
-	if err := next.opensUnder(a); err != nil {
+	err := next.opensUnder(a)
+	next.o.Recovery.Timeout = time.Minute
+	if err != nil {
 		o.count(tr, a, err)
 		a.lift()
 		w.checkFiles(fs.Clone(), n, false)

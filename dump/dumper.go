@@ -52,6 +52,8 @@ type Dumper struct {
 	chain   chain
 	watch   watch
 
+	resumed func() // opens the ring that was applied, once; before any cut, outside cutMu
+
 	// leader
 	start       *Start // whose segments home does not have yet; nil: it does
 	files       files
@@ -90,8 +92,8 @@ type order struct {
 	write bool // somebody wants what is in memory, not just to begin
 }
 
-// New returns a Dumper that goes on from what was recovered. It opens the weak
-// ring, if there is a chain to go on with, and touches no other file.
+// New returns a Dumper that goes on from what was recovered. It waits for no disk: files
+// are opened by the first generation, weak or durable.
 func New(cfg Config, src Source, start Start) *Dumper {
 	cfg = cfg.withDefaults()
 	if cfg.NoSync {
@@ -112,6 +114,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		history:  restoredHistory(&start),
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
+		resumed:  func() {},
 		mend:     start.Record != nil && (start.MirrorMissing || start.RolledBack),
 		severed:  start.RolledBack,
 	}
@@ -152,7 +155,7 @@ func (d *Dumper) restore(s *Start) {
 	d.src.Drop(d.pending.shrink())
 	d.chain.pos = s.Chain
 	if d.cfg.WeakBytes > 0 && !s.NewLineage {
-		d.resume(s)
+		d.resumed = sync.OnceFunc(func() { d.resume(s) })
 	}
 	if d.chain.up && (len(s.Live) > 0 || s.Severed) {
 		d.chain.stop(errInherited)
@@ -288,6 +291,7 @@ func (d *Dumper) Weak() error {
 		return ErrClosed
 	}
 	defer d.duringWeak()()
+	d.resumed()
 	d.cutMu.Lock()
 	began := time.Now()
 	up := d.chain.up

@@ -14,6 +14,7 @@ var ringNames = [2]string{pagefile.RecordsName, pagefile.MirrorName}
 // needs and is not open yet. Each part is tried again with the next generation if
 // it fails.
 func (d *Dumper) prepare() error {
+	d.resumed()
 	if d.start != nil {
 		d.home.restore(d.start)
 		d.start = nil
@@ -187,12 +188,15 @@ func (h *home) moveTo(file pagefile.File, id uint64) {
 
 // resume opens the ring of the chain that was applied: new links follow it, so
 // that a second kill finds one chain. Without it the chain begins again at the
-// next durable cut.
+// next durable cut. It is the first thing that waits for the disk after Open, which
+// must not.
 func (d *Dumper) resume(s *Start) {
 	if s.Chain.File == 0 || s.Chain.File != s.Record.Weak.File {
 		return
 	}
 	file, size, err := d.files.open(fileKey{pagefile.KindWeak, s.Chain.File})
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
 	if err != nil {
 		d.chain.why = fmt.Errorf("open weak ring: %w", err)
 		return

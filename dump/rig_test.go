@@ -130,7 +130,12 @@ func (r *rig) reopen(fsys *crashfs.FS) *replayed {
 	} else {
 		r.f.forget()
 	}
+	waits := fsys.Inject(func(op crashfs.Op) error {
+		r.t.Errorf("New waits for a disk: %v", op)
+		return nil
+	})
 	r.d = New(r.cfg, r.f, start)
+	waits()
 	return got
 }
 
