@@ -31,7 +31,8 @@ type chain struct {
 	pos       pagefile.WeakPos      // after the newest link; Offset is kept by ring
 	cuts      []pagefile.ShardState // of the newest cut, where the next link begins
 	heads     [][fileQueues]uint64  // at the start of the image in force; nil: none
-	inherited []pagefile.Section    // see Inherit
+	inherited []pagefile.Section    // see Inherit; nil once the chain begins again
+	clock     int64                 // of it
 	since     int64                 // bytes of links since the newest durable cut
 	links     uint64                // written
 	bytes     int64                 // of them
@@ -109,6 +110,7 @@ func (ch *chain) anchor(c *Cut) {
 		return
 	}
 	ch.up, ch.why, ch.first = true, nil, ch.pos.Number
+	ch.inherited = nil // is older
 }
 
 // follows reports whether a record leads to the chain: until then a killed

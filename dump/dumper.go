@@ -157,12 +157,6 @@ func (d *Dumper) restore(s *Start) {
 	if d.cfg.WeakBytes > 0 && !s.NewLineage {
 		d.resumed = sync.OnceFunc(func() { d.resume(s) })
 	}
-	if d.chain.up && (len(s.Live) > 0 || s.Severed) {
-		d.chain.stop(errInherited)
-		if !s.Severed {
-			d.chain.inherited = s.Live
-		}
-	}
 }
 
 // Start begins to write generations by itself, as Config's intervals say.
