@@ -184,7 +184,6 @@ func (l *liveLog) linking(pos pagefile.WeakPos) {
 func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.killable()
 	switch l.again = false; {
 	case !ok:
 		l.down = true
@@ -194,6 +193,7 @@ func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 			l.baseSeq = cut.Epoch
 		}
 		l.based, l.down = cut.Epoch, false
+		l.killable()
 	case l.state == liveWaits:
 		l.state = liveMaking
 		go l.make()

@@ -65,6 +65,7 @@ func liveOptions(fs *crashfs.FS, m *memLive, shards int) *Options {
 	o := quietOptions(fs, shards)
 	o.Durability.Live = "tmpfs"
 	o.hooks.live = m
+	o.hooks.alone, o.hooks.lazily = racing, racing // or memory is copied while others write
 	return o
 }
 
