@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -57,6 +58,8 @@ type dense struct {
 	E    [4]uint8
 }
 
+// forms are codecs of every kind. Binary's is not time.Time: of an offset with negative
+// seconds Go reads another than it wrote (golang/go#78528).
 func forms() []form {
 	return []form{
 		formOf(Bytes(), true), formOf(String(), true), formOf(Int[int](), true), formOf(Int[int32](), true),
@@ -64,16 +67,16 @@ func forms() []form {
 		formOf(Fixed[padded](), true), formOf(Fixed[dense](), true), formOf(Fixed[bool](), true),
 		formOf(JSON[map[string]any](), false), formOf(JSON[json.RawMessage](), false),
 		formOf(Gob[[][]byte](), false), formOf(Gob[dense](), false),
-		formOf(Binary[time.Time](), false), formOf(Versioned(Binary[time.Time](), 3), false),
+		formOf(Binary[netip.AddrPort](), false), formOf(Versioned(Binary[netip.AddrPort](), 3), false),
 	}
 }
 
 // checkForm: whatever bytes a decoder is given, it does not panic nor keep them,
 // and what it takes for a value is stored and read again the same.
-func checkForm(t testing.TB, f form, src []byte) {
+func checkForm(t testing.TB, f form, src []byte) (taken bool) {
 	once, err := f.again(src)
 	if err != nil {
-		return
+		return false
 	}
 	if f.exact && !bytes.Equal(once, src) {
 		t.Errorf("%s: %x decodes, and is stored as %x", f.name, src, once)
@@ -82,14 +85,16 @@ func checkForm(t testing.TB, f form, src []byte) {
 	if err != nil || !bytes.Equal(twice, once) {
 		t.Errorf("%s: %x is stored as %x, then as %x: %v", f.name, src, once, twice, err)
 	}
+	return true
 }
 
 func seedsOfForms() (seeds [][]byte) {
-	at, _ := Binary[time.Time]().Append(nil, time.Unix(1_700_000_000, 5).UTC())
+	v4, _ := Binary[netip.AddrPort]().Append(nil, netip.MustParseAddrPort("192.0.2.1:80"))
+	v6, _ := Versioned(Binary[netip.AddrPort](), 3).Append(nil, netip.MustParseAddrPort("[fe80::1%eth0]:443"))
 	g, _ := Gob[[][]byte]().Append(nil, [][]byte{[]byte("a"), []byte("bc")})
 	d, _ := Gob[dense]().Append(nil, dense{A: 1, D: struct{ X, Y uint16 }{2, 3}})
 	p, _ := Fixed[padded]().Append(nil, padded{A: 1, B: -1, D: true, f: 2})
-	return append(seeds, nil, at, g, d, p, []byte(`{"a":[1,2.5,"x"],"b":null}`), []byte{1}, []byte{2},
+	return append(seeds, nil, v4, v6, g, d, p, []byte(`{"a":[1,2.5,"x"],"b":null}`), []byte{1}, []byte{2},
 		[]byte("\xff\xff\xff\xff\xff\xff\xff\xff"), []byte("\x00\x00\x00\x80\x00\x00\x00\x00"), make([]byte, 52))
 }
 

@@ -226,6 +226,9 @@ func (f *former) value(rec []byte, h header, buf []byte) (value, grown []byte, o
 		return rest, buf, true
 	}
 	list := listOf(rec, h, size)
+	if own > len(f.large) {
+		return nil, buf, false // a lie: there are not so many
+	}
 	buf = slices.Grow(buf[:0], own*size+len(rest))[:own*size]
 	left := h.valueLen()
 	for i := range own {

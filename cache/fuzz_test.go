@@ -16,7 +16,7 @@ import (
 var executionsFlag = flag.Int("executions", 1000, "inputs made for each decoder")
 
 var decoders = []func(testing.TB) *fuzzing.Target{
-	codecTarget, headerTarget, piecesTarget, namesTarget, limitTarget,
+	codecTarget, headerTarget, piecesTarget, namesTarget, limitTarget, shardTarget,
 }
 
 func FuzzDecoders(f *testing.F) { codecTarget(f).Fuzz(f) }
@@ -24,6 +24,7 @@ func FuzzHeader(f *testing.F)   { headerTarget(f).Fuzz(f) }
 func FuzzPieces(f *testing.F)   { piecesTarget(f).Fuzz(f) }
 func FuzzNames(f *testing.F)    { namesTarget(f).Fuzz(f) }
 func FuzzLimit(f *testing.F)    { limitTarget(f).Fuzz(f) }
+func FuzzShard(f *testing.F)    { shardTarget(f).Fuzz(f) }
 
 // TestDecodersTakeAnything is all of them for a moment; with -executions, for long.
 func TestDecodersTakeAnything(t *testing.T) {
@@ -41,7 +42,7 @@ func TestDecodersTakeAnything(t *testing.T) {
 // encoding/gob makes 10 MiB on trust.
 func codecTarget(testing.TB) *fuzzing.Target {
 	all := forms()
-	check := func(t testing.TB, b []byte, mode byte) { checkForm(t, all[mode], b) }
+	check := func(t testing.TB, b []byte, mode byte) bool { return checkForm(t, all[mode], b) }
 	seeds := fuzzing.Inputs(byte(len(all)), seedsOfForms()...)
 	return &fuzzing.Target{Name: "FuzzDecoders", Seeds: seeds, Modes: byte(len(all)), Most: 4 << 10,
 		Memory: func(int) int64 { return 32 << 20 }, Check: check}
@@ -51,9 +52,9 @@ func codecTarget(testing.TB) *fuzzing.Target {
 // a header fit an int and each other, for each size of segments (the mode), and the
 // list of a large value lies within what there is.
 func headerTarget(testing.TB) *fuzzing.Target {
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		if len(b) < headerSize {
-			return
+			return false
 		}
 		h, size := readHeader(b), 16<<10<<mode
 		var again [headerSize]byte
@@ -73,6 +74,7 @@ func headerTarget(testing.TB) *fuzzing.Target {
 		if len(list) > len(b) || len(list) != 0 && len(list) != 8*own {
 			t.Fatalf("a list of %d bytes for %d segments, in %d", len(list), own, len(b))
 		}
+		return h.keyLen() > 0 && h.fits(b, size)
 	}
 	var seeds []fuzzing.Input
 	for i, c := range []struct {
@@ -91,7 +93,7 @@ func headerTarget(testing.TB) *fuzzing.Target {
 func piecesTarget(testing.TB) *fuzzing.Target {
 	const size = 16 << 10
 	frame, data := make([]byte, size), bytes.Repeat([]byte{1}, size)
-	check := func(t testing.TB, b []byte, _ byte) {
+	check := func(t testing.TB, b []byte, _ byte) bool {
 		fill := int(binary.LittleEndian.Uint32(fillTo(b, 4)) % (size + 1))
 		var pieces []pagefile.Piece
 		for b = b[min(len(b), 4):]; len(b) >= 8; b = b[8:] {
@@ -109,6 +111,7 @@ func piecesTarget(testing.TB) *fuzzing.Target {
 		if complete>>(size/pageSize) != 0 {
 			t.Fatalf("pages %b of %d", complete, size/pageSize)
 		}
+		return complete != 0
 	}
 	pieces := func(words ...uint32) (b []byte) {
 		for _, w := range words {
@@ -126,7 +129,7 @@ func fillTo(b []byte, n int) []byte {
 
 // namesTarget: what stands before keys and values of views.
 func namesTarget(testing.TB) *fuzzing.Target {
-	check := func(t testing.TB, b []byte, _ byte) {
+	check := func(t testing.TB, b []byte, _ byte) bool {
 		name, rest, ok := cutName(b)
 		if ok && !bytes.Equal(append(appendName(nil, name), rest...), b) {
 			t.Errorf("%x begins with %q, then %x", b, name, rest)
@@ -134,6 +137,7 @@ func namesTarget(testing.TB) *fuzzing.Target {
 		if want := len(b) > 0 && len(b) > int(b[0]); ok != want {
 			t.Errorf("%x begins with a name: %v, want %v", b, ok, want)
 		}
+		return ok
 	}
 	seeds := fuzzing.Inputs(1, nil, []byte{0}, appendName(appendName(nil, "users"), "string"), appendName(nil, string(make([]byte, maxName))))
 	return &fuzzing.Target{Name: "FuzzNames", Seeds: seeds, Modes: 1, Most: 1 << 10, Check: check}
@@ -143,7 +147,7 @@ func namesTarget(testing.TB) *fuzzing.Target {
 // What it says more, or nonsense, is no limit, and never one below what another says.
 func limitTarget(testing.TB) *fuzzing.Target {
 	files := [...]string{"meminfo", "cgroup", "memory.max", "memory/memory.limit_in_bytes", "a/memory.max"}
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		system := []string{"meminfo", "MemTotal: 16777216 kB\n", "cgroup", "0::/a\n4:memory:/a\n"}
 		limit, by := memoryLimit(machineWith(append(system, files[mode], string(b))...))
 		if limit < 0 || (limit == 0) != (by == "") {
@@ -152,6 +156,7 @@ func limitTarget(testing.TB) *fuzzing.Target {
 		if mode > 1 && limit > 16*gib {
 			t.Errorf("%s of %q: a limit of %d, over what the machine has", files[mode], b, limit)
 		}
+		return by != ""
 	}
 	seeds := fuzzing.Inputs(byte(len(files)), []byte("max\n"), []byte("536870912\n"), []byte("-1"), []byte("9223372036854775807"),
 		[]byte("MemTotal: 99 kB\n"), []byte("MemTotal: 9223372036854775807 kB"), []byte("0::/a/../../b\n4:cpu,memory:/x"))

@@ -246,10 +246,14 @@ func (s *shard) loseEntryLocked(slot uint32, w word, h header) {
 }
 
 // copyValue appends the value of r to dst. The header was proved when the key
-// matched, so its length may be allocated.
+// matched, so its length may be allocated, unless there is not that much memory for
+// all values: then it is a file's lie, and the entry is lost.
 func (s *shard) copyValue(dst []byte, r *ref) ([]byte, outcome) {
 	n := r.head.valueLen()
 	if cap(dst)-len(dst) < n {
+		if n > s.frames.count*s.segmentSize {
+			return dst, miss
+		}
 		dst = append(make([]byte, 0, len(dst)+n), dst...)
 	}
 	out := dst[len(dst) : len(dst)+n]

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/embercache/ember/internal/draw"
 )
 
 // The process that TestKilledProcess kills. It opens the cache, tells all that it
@@ -99,16 +101,8 @@ type killOp struct {
 	size int
 }
 
-// mix is splitmix64's finaliser.
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 func opOf(seed int64, writer int, number uint64) (o killOp) {
-	z := uint64(seed) ^ mix(number<<8|uint64(writer))
-	intn := func(n uint64) int { z = mix(z + 0x9e3779b97f4a7c15); return int(z % n) }
+	intn := draw.Of(seed, writer, number).Intn
 	first := intn(killKeys - killLarge)
 	o.keys, o.size = [3]int{first, (first + 1) % (killKeys - killLarge), (first + 2) % (killKeys - killLarge)}, 16+intn(700)
 	switch n := intn(100); {
@@ -135,16 +129,10 @@ func opOf(seed int64, writer int, number uint64) (o killOp) {
 
 // killValue is what an operation stores under a key: nothing else has its bytes.
 func killValue(writer, key int, number uint64, o killOp) []byte {
-	v := make([]byte, 0, o.size+len(memoryMark)+8)
-	v = binary.LittleEndian.AppendUint64(v, number)
-	v = binary.LittleEndian.AppendUint64(v, uint64(writer)<<32|uint64(key))
 	if o.kind == opMemoryOnly {
-		return append(v, memoryMark...)
+		return append(draw.Value(writer, key, number, 0), memoryMark...)
 	}
-	for z := mix(number ^ uint64(key)<<40); len(v) < o.size; z = mix(z + 0x9e3779b97f4a7c15) {
-		v = binary.LittleEndian.AppendUint64(v, z)
-	}
-	return v[:o.size]
+	return draw.Value(writer, key, number, o.size)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -8,20 +8,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 )
 
 const gib = 1 << 30
 
 // machineOf is one with so much memory, and no control groups.
-func machineOf(bytes int64) fstest.MapFS {
+func machineOf(bytes int64) machineFiles {
 	return machineWith("meminfo", fmt.Sprintf("MemFree: 1 kB\nMemTotal:  %d kB\nMemAvailable: 2 kB\n", bytes>>10))
 }
 
 // machineWith has files, in pairs of path and text: below /proc those without a
 // slash, below /sys/fs/cgroup the rest.
-func machineWith(files ...string) fstest.MapFS {
-	m := make(fstest.MapFS)
+func machineWith(files ...string) machineFiles {
+	m := make(machineFiles)
 	for i := 0; i < len(files); i += 2 {
 		name := path.Join("sys/fs/cgroup", files[i])
 		switch files[i] {
@@ -30,10 +29,22 @@ func machineWith(files ...string) fstest.MapFS {
 		case "cgroup":
 			name = "proc/self/cgroup"
 		}
-		m[name] = &fstest.MapFile{Data: []byte(files[i+1])}
+		m[name] = files[i+1]
 	}
 	return m
 }
+
+// machineFiles are texts by path, which can only be read whole.
+type machineFiles map[string]string
+
+func (m machineFiles) ReadFile(name string) ([]byte, error) {
+	if text, ok := m[name]; ok {
+		return []byte(text), nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (m machineFiles) Open(string) (fs.File, error) { return nil, fs.ErrInvalid }
 
 func TestTheLeastMemoryLimitCounts(t *testing.T) {
 	const sixteen = "MemTotal: 16777216 kB\n"

@@ -15,9 +15,25 @@ import (
 )
 
 var (
-	executionsFlag = flag.Int("executions", 60, "damaged directories that are loaded")
-	seedFlag       = flag.Int64("seed", 1, "of the damage")
+	executionsFlag  = flag.Int("executions", 2000, "inputs made for each decoder")
+	directoriesFlag = flag.Int("directories", 60, "damaged directories that are loaded")
+	seedFlag        = flag.Int64("seed", 1, "of the damage")
 )
+
+func FuzzChoose(f *testing.F)  { chooseTarget(f).Fuzz(f) }
+func FuzzRecover(f *testing.F) { recoverTarget(f).Fuzz(f) }
+
+// TestDecodersTakeAnything is the two parts of Load for a moment, with -executions for
+// long: what is chosen among records, and what is made of the one that was.
+func TestDecodersTakeAnything(t *testing.T) {
+	for _, target := range []func(testing.TB) *fuzzing.Target{chooseTarget, recoverTarget} {
+		g := target(t)
+		t.Run(g.Name, func(t *testing.T) {
+			t.Logf("seed %d (set with -seed)", *seedFlag)
+			g.Run(t, *executionsFlag, *seedFlag)
+		})
+	}
+}
 
 // A spoiler damages files: each six bytes of its script name a file, an offset
 // and what to do there.
@@ -50,7 +66,7 @@ func spoil(w *writer, script []byte) {
 
 // checkSpoiled loads a damaged directory: whatever comes back is of one of the
 // states that were acknowledged, and of the newest if a record of it verifies.
-func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
+func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) (warm bool) {
 	res, err := Load(context.Background(), Options{FS: w.fs, Dir: w.dir, Schema: "s1", Workers: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +76,7 @@ func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
 		if res.Reason == nil && res.LastGeneration > 0 {
 			t.Error("a cold start without a reason")
 		}
-		return
+		return false
 	}
 	state := states[[2]uint64{res.Record.Generation, uint64(res.Weak)}]
 	if state == nil {
@@ -70,6 +86,7 @@ func checkSpoiled(t testing.TB, w *writer, states map[[2]uint64]*snapshot) {
 	if res.Record.Generation != w.generation && !res.MayBeStale && !w.zeroed(w.generation) {
 		t.Errorf("opened %d of %d without saying so", res.Record.Generation, w.generation)
 	}
+	return true
 }
 
 // zeroed reports whether both copies of a record look as if they never were.
@@ -136,7 +153,7 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 	w, states := spoiledSample(tb)
 	disk := w.disk()
 	w.weak = nil
-	check := func(t testing.TB, script []byte, mode byte) {
+	check := func(t testing.TB, script []byte, mode byte) bool {
 		c := *w
 		c.t, c.fs = t, disk.Clone()
 		if mode == spoiled {
@@ -145,11 +162,10 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 			c.must(forge.Apply(c.disk(), script))
 		}
 		if mode != forged {
-			checkSpoiled(t, &c, states)
-			return
+			return checkSpoiled(t, &c, states)
 		}
 		c.must(forge.Seal(c.disk(), c.dir))
-		checkForged(t, &c)
+		return checkForged(t, &c)
 	}
 	rng := rand.New(rand.NewPCG(1, 0))
 	script := make([]byte, 60)
@@ -167,7 +183,7 @@ func loadTarget(tb testing.TB) *fuzzing.Target {
 }
 
 // checkForged loads twice: what is there has to be fit for use.
-func checkForged(t testing.TB, w *writer) {
+func checkForged(t testing.TB, w *writer) (warm bool) {
 	var digests [2]uint64
 	for i := range digests {
 		before := fuzzing.Allocated()
@@ -178,7 +194,7 @@ func checkForged(t testing.TB, w *writer) {
 		if used := fuzzing.Allocated() - before; used > 16<<20 {
 			t.Errorf("%d bytes allocated to load", used)
 		}
-		if res.Record != nil {
+		if warm = res.Record != nil; warm {
 			digests[i] = res.Digest()
 			for k := range res.Shards {
 				checkUsable(t, res.Record.Geometry, &res.Shards[k])
@@ -189,13 +205,14 @@ func checkForged(t testing.TB, w *writer) {
 	if digests[0] != digests[1] {
 		t.Errorf("the same files twice: digests %x and %x", digests[0], digests[1])
 	}
+	return warm
 }
 
 func FuzzLoad(f *testing.F) { loadTarget(f).Fuzz(f) }
 
 func TestLoadTakesAnything(t *testing.T) {
 	t.Logf("seed %d (set with -seed)", *seedFlag)
-	loadTarget(t).Run(t, *executionsFlag, *seedFlag)
+	loadTarget(t).Run(t, *directoriesFlag, *seedFlag)
 }
 
 // Sealing a directory that is not damaged changes nothing, and what was damaged and

@@ -137,8 +137,9 @@ func (l *load) readRings() (p rings) {
 
 // chooseRecord decides which generation is opened: the newest that verifies in
 // either ring, unless a record says that it is not for us.
-func (l *load) chooseRecord() {
-	p := l.readRings()
+func (l *load) chooseRecord() { l.chooseFrom(l.readRings()) }
+
+func (l *load) chooseFrom(p rings) {
 	newest := p.newest()
 	l.res.Reset = l.Generation == 0 && slices.Contains(l.names, ResetName)
 	l.countNumbers(p)

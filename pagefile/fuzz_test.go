@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"slices"
 	"testing"
 	"time"
 
@@ -56,11 +55,12 @@ func TestDecodersTakeAnything(t *testing.T) {
 }
 
 func nameTarget(testing.TB) *fuzzing.Target {
-	check := func(t testing.TB, b []byte, _ byte) {
+	check := func(t testing.TB, b []byte, _ byte) bool {
 		kind, id, ok := ParseName(string(b))
 		if ok && FileName(kind, id) != string(b) {
 			t.Errorf("%q parses as %v %x, which is %q", b, kind, id, FileName(kind, id))
 		}
+		return ok
 	}
 	seeds := fuzzing.Inputs(1, []byte("pages-00000000000004d2"), []byte("weak-ffffffffffffffff"), []byte("records.0"))
 	return &fuzzing.Target{Name: "FuzzName", Seeds: seeds, Modes: 1, Most: 300, Check: check}
@@ -70,7 +70,7 @@ func nameTarget(testing.TB) *fuzzing.Target {
 // means something, and forges no line of a log. What we write is read as it was.
 func holderTarget(testing.TB) *fuzzing.Target {
 	const host, namespace = "web-1", "pid:[4026531836]"
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		if mode == 1 {
 			since := time.Unix(int64(len(b)), 5).UTC()
 			b = append(b, '\n')
@@ -79,7 +79,7 @@ func holderTarget(testing.TB) *fuzzing.Target {
 			if e.PID == 0 || e.Host != host || !e.Since.Equal(since) {
 				t.Errorf("%q names %+v", b, e)
 			}
-			return
+			return true
 		}
 		e := parseHolder(b, "/d", host, namespace)
 		if e.PID < 0 || e.PID != 0 && e.Host != host {
@@ -88,6 +88,7 @@ func holderTarget(testing.TB) *fuzzing.Target {
 		if !errors.Is(e, ErrLocked) || bytes.ContainsAny([]byte(e.Error()), "\n\r\x1b\x00") {
 			t.Errorf("%q says %q", b, e.Error())
 		}
+		return e.PID != 0
 	}
 	own := holderText(4711, host, namespace, time.Unix(1, 0))
 	seeds := fuzzing.Inputs(2, own, holderText(1, "db\x1b[2J", namespace, time.Unix(1<<40, 0)), []byte("pid -1\nhost web-1\nns pid:[4026531836]"))
@@ -110,7 +111,7 @@ func structTarget(testing.TB) *fuzzing.Target {
 			return s.append(nil), err
 		},
 	}
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		got, err := again[mode](b)
 		if want := fill(b, len(got)); err == nil && !bytes.Equal(got, want) {
 			t.Errorf("structure %d: %x is accepted as %x", mode, want, got)
@@ -118,6 +119,7 @@ func structTarget(testing.TB) *fuzzing.Target {
 		if err != nil && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("structure %d: %v is not ErrCorrupt", mode, err)
 		}
+		return err == nil
 	}
 	segment := sampleSection(0).Segments[2]
 	seeds := []fuzzing.Input{{Bytes: sampleGeometry().append(nil), Mode: 0}, {Bytes: segment.append(nil), Mode: 1}, {Bytes: sampleState(0).append(nil), Mode: 2}}
@@ -132,19 +134,19 @@ func fill(b []byte, n int) []byte {
 }
 
 func fileHeaderTarget(testing.TB) *fuzzing.Target {
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		block := fill(b, FileHeaderBlock)
 		if mode == sealed {
 			resealFileHeader(block)
 		}
 		var h FileHeader
 		if err := h.UnmarshalBinary(block); err != nil {
-			refused(t, err)
-			return
+			return refused(t, err)
 		}
 		if again, err := h.MarshalBinary(); err != nil || !bytes.Equal(again, block) {
 			t.Errorf("accepted bytes that are not those of %+v: %v", h, err)
 		}
+		return true
 	}
 	var list [][]byte
 	for kind := KindPages; kind <= KindWeak; kind++ {
@@ -156,24 +158,25 @@ func fileHeaderTarget(testing.TB) *fuzzing.Target {
 }
 
 // refused wants the error of a decoder to say whether the bytes are damaged or new.
-func refused(t testing.TB, err error) {
+// It returns false.
+func refused(t testing.TB, err error) (taken bool) {
 	t.Helper()
 	if errors.Is(err, ErrCorrupt) == errors.Is(err, ErrVersion) {
 		t.Errorf("%v: neither damaged nor newer, or both", err)
 	}
+	return false
 }
 
 // recordTarget: a record is given without its padding.
 func recordTarget(tb testing.TB) *fuzzing.Target {
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		if mode == sealed {
 			resealRecord(b)
 		}
 		b = fill(b, roundUp(len(b), PageSize))
 		var r Record
 		if err := r.UnmarshalBinary(b); err != nil {
-			refused(t, err)
-			return
+			return refused(t, err)
 		}
 		if again, err := r.MarshalBinary(); err != nil || !bytes.HasPrefix(b, again) {
 			t.Errorf("accepted bytes that are not those of %+v: %v", r, err)
@@ -181,6 +184,7 @@ func recordTarget(tb testing.TB) *fuzzing.Target {
 		if r.Hash() != le64(b, int(le32(b, recordLength))-8) {
 			t.Errorf("hash %x is not the checksum", r.Hash())
 		}
+		return true
 	}
 	bare := &Record{Geometry: sampleGeometry(), Generation: 1, Opens: 1, Retained: []uint64{1}, Shards: sampleRecord().Shards}
 	unpadded := func(r *Record) []byte {
@@ -189,61 +193,4 @@ func recordTarget(tb testing.TB) *fuzzing.Target {
 	}
 	seeds := fuzzing.Inputs(sealings, unpadded(sampleRecord()), unpadded(bare))
 	return &fuzzing.Target{Name: "FuzzRecord", Seeds: seeds, Modes: sealings, Most: MaxRecord, Check: check}
-}
-
-// ringTarget: patches of a ring whose first slots have records. Each of them is read
-// in its place or counted as damaged.
-func ringTarget(tb testing.TB) *fuzzing.Target {
-	file := make([]byte, 2*MaxRecord+PageSize)
-	for slot, generation := range []uint64{RingSlots, 1, 0} {
-		if r := sampleRecord(); generation != 0 {
-			r.Generation, r.Image, r.Retained = generation, 0, []uint64{generation}
-			copy(file[slot*MaxRecord:], marshal(tb, r))
-		}
-	}
-	var buf []byte
-	check := func(t testing.TB, script []byte, mode byte) {
-		buf = fuzzing.Patch(buf[:0], file, script, nil)
-		for at := 0; mode == sealed && at < len(buf); at += MaxRecord {
-			resealRecord(buf[at:min(at+MaxRecord, len(buf))])
-		}
-		r := &Ring{file: &memFile{b: buf}}
-		if len(script)%8 != 0 { // reading all is slow: most of it is slots that are not there
-			checkSlots(t, r, buf)
-			return
-		}
-		records, damaged, _ := r.ReadAll()
-		for i, r := range records {
-			if i > 0 && r.Generation <= records[i-1].Generation || slices.Contains(damaged, RingSlot(r.Generation)) {
-				t.Errorf("record %d twice, out of order, or damaged as well: %v", r.Generation, damaged)
-			}
-			checkInSlot(t, r, buf)
-		}
-		if !slices.IsSorted(damaged) || len(records)+len(damaged) > RingSlots {
-			t.Errorf("%d records, damaged %v", len(records), damaged)
-		}
-	}
-	seeds := fuzzing.Inputs(sealings, fuzzing.Same(file, 0, 500), fuzzing.Same(file, MaxRecord, 500),
-		fuzzing.Same(file, 2*MaxRecord, 64), fuzzing.Short(MaxRecord+100), fuzzing.Short(0))
-	return &fuzzing.Target{Name: "FuzzRing", Seeds: seeds, Modes: sealings, Most: 1 << 10, Check: check}
-}
-
-func checkSlots(t testing.TB, r *Ring, file []byte) {
-	buf := make([]byte, MaxRecord)
-	for slot := range 4 {
-		rec, err := r.readSlot(slot, buf)
-		if rec != nil && (err != nil || RingSlot(rec.Generation) != slot) {
-			t.Errorf("slot %d holds record %d, %v", slot, rec.Generation, err)
-		}
-		if rec != nil {
-			checkInSlot(t, rec, file)
-		}
-	}
-}
-
-func checkInSlot(t testing.TB, r *Record, file []byte) {
-	again, err := r.MarshalBinary()
-	if at := slotOffset(RingSlot(r.Generation)); at >= int64(len(file)) || err != nil || !bytes.HasPrefix(file[at:], again) {
-		t.Errorf("record %d is not what its slot holds: %v", r.Generation, err)
-	}
 }

@@ -25,7 +25,7 @@ func (r *countingReader) ReadAt(p []byte, off int64) (int, error) {
 // encodes to the same bytes.
 func blobTarget(tb testing.TB) *fuzzing.Target {
 	scratch := make([]byte, PageSize)
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		if mode == sealed {
 			resealBlob(b)
 		}
@@ -47,6 +47,7 @@ func blobTarget(tb testing.TB) *fuzzing.Target {
 		if err == nil {
 			encodeAgain(t, b, blob)
 		}
+		return err == nil
 	}
 	small, _ := encodeBlob(tb, sampleBlobHeader(BlobWeak), sampleSection(1))
 	empty, _ := encodeBlob(tb, sampleBlobHeader(BlobWeak))
@@ -96,17 +97,16 @@ func sectionTarget(tb testing.TB) *fuzzing.Target {
 	const most = 1 << 20
 	data := make([]byte, most)
 	var s Section
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		n := piecesSay(b)
 		if err := s.decodeMeta(b, n+uint64(mode)); err != nil {
-			refused(t, err)
-			return
+			return refused(t, err)
 		}
 		if mode == 1 {
 			t.Fatalf("accepted with %d bytes of data too many", mode)
 		}
 		if n > most {
-			return
+			return true
 		}
 		s.setData(b, data[:n])
 		if err := s.Validate(); err != nil {
@@ -120,6 +120,7 @@ func sectionTarget(tb testing.TB) *fuzzing.Target {
 		if !bytes.Equal(again, b) || length != n {
 			t.Fatalf("%x decodes, and is written as %x with %d bytes of data, want %d", b, again, length, n)
 		}
+		return true
 	}
 	meta := func(s *Section) []byte {
 		counts, _ := s.count()

@@ -13,7 +13,7 @@ import (
 func imageTarget(tb testing.TB) *fuzzing.Target {
 	_, file := sampleImage(tb, 3)
 	var buf []byte
-	check := func(t testing.TB, script []byte, mode byte) {
+	check := func(t testing.TB, script []byte, mode byte) bool {
 		var touched uint64 // blocks
 		buf = fuzzing.Patch(buf[:0], file, script, func(off, n int) {
 			touched |= 1<<(off/blockSize) | 1<<((off+n-1)/blockSize)
@@ -26,8 +26,7 @@ func imageTarget(tb testing.TB) *fuzzing.Target {
 		r := &countingReader{ReaderAt: bytes.NewReader(buf)}
 		m, err := OpenImage(r, int64(len(buf)), sampleImageHeader().ID)
 		if err != nil {
-			refused(t, err)
-			return
+			return refused(t, err)
 		}
 		for shard := range m.Header().Geometry.Shards {
 			checkImageShard(t, m, shard)
@@ -35,6 +34,7 @@ func imageTarget(tb testing.TB) *fuzzing.Target {
 		if shards := m.Header().Geometry.Shards; r.asked > (2+shards)*len(buf)+shards*6*blockSize {
 			t.Errorf("%d bytes read of %d, for %d shards", r.asked, len(buf), shards)
 		}
+		return true
 	}
 	block := func(i, n int) []byte { return fuzzing.Same(file, i*blockSize, n) }
 	list := [][]byte{block(0, 128), block(1, 64), block(5, 2*shardSize), block(6, 4*segmentSize), block(7, 128), nil, fuzzing.Short(6*blockSize + 100)}
@@ -113,7 +113,7 @@ func ghostsTarget(tb testing.TB) *fuzzing.Target {
 		tb.Fatal(err)
 	}
 	g := Ghosts{Words: make([]uint32, 0, GhostsPerBlock)}
-	check := func(t testing.TB, b []byte, mode byte) {
+	check := func(t testing.TB, b []byte, mode byte) bool {
 		clear(file.block)
 		copy(file.block[:ImagePayload], b)
 		if mode == sealed {
@@ -127,13 +127,14 @@ func ghostsTarget(tb testing.TB) *fuzzing.Target {
 			if len(g.Words) != 0 {
 				t.Fatalf("%d ghosts after %v", len(g.Words), err)
 			}
-			return
+			return false
 		}
 		again := append32(nil, uint32(g.Shard), uint32(g.Total), uint32(g.First), uint32(g.Stamp), g.Window, 0, 0, 0)
 		again = append32(again, g.Words...)
 		if len(g.Words) != min(GhostsPerBlock, g.Total-g.First) || !bytes.HasPrefix(file.block, again) || !allZero(file.block[len(again):ImagePayload]) {
 			t.Fatalf("accepted bytes that are not those of %d ghosts from %d of %d", len(g.Words), g.First, g.Total)
 		}
+		return true
 	}
 	head := func(off int) []byte { return whole[size:][off*blockSize : off*blockSize+ghostsHeader+32*ghostWordSize] }
 	return &fuzzing.Target{Name: "FuzzGhosts", Seeds: fuzzing.Inputs(sealings, head(0), head(1), head(2)), Modes: sealings, Most: ImagePayload, Check: check}

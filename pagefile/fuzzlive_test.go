@@ -153,7 +153,7 @@ func liveTarget(tb testing.TB) *fuzzing.Target {
 	room := make([]byte, LiveSize(r.view(tb).Shards, 1<<20))
 	buf := make([]byte, 0, len(file))
 	seqs := []uint64{r.seq - 1, r.seq}
-	check := func(t testing.TB, script []byte, mode byte) {
+	check := func(t testing.TB, script []byte, mode byte) (taken bool) {
 		buf = fuzzing.Patch(buf[:0], file, script, nil)
 		if mode == sealed {
 			resealLive(buf, seqs...)
@@ -161,15 +161,15 @@ func liveTarget(tb testing.TB) *fuzzing.Target {
 		session, dirID, _ := PeekLive(buf)
 		v, err := ViewLive(buf)
 		if err != nil {
-			refused(t, err)
-			return
+			return refused(t, err)
 		}
 		if v.Session != session || v.DirID != dirID || len(v.Bases()) > 2 {
 			t.Fatalf("session %x of %x, bases %v", v.Session, v.DirID, v.Bases())
 		}
 		for _, seq := range seqs {
-			checkLive(t, v, seq, room)
+			taken = checkLive(t, v, seq, room) || taken
 		}
+		return taken
 	}
 	var list [][]byte
 	for _, at := range []int64{0, liveBases, liveBroken, liveIntents, liveAreas, r.l.first, r.l.first + 512, r.l.first + r.l.half, r.l.first + r.l.half + 512} {
@@ -180,11 +180,10 @@ func liveTarget(tb testing.TB) *fuzzing.Target {
 		Memory: func(int) int64 { return 4 << 20 }, Check: check}
 }
 
-func checkLive(t testing.TB, v *LiveView, seq uint64, room []byte) {
+func checkLive(t testing.TB, v *LiveView, seq uint64, room []byte) (taken bool) {
 	told, err := tale(v, seq)
 	if err != nil {
-		refused(t, err)
-		return
+		return refused(t, err)
 	}
 	if len(told) > 8*len(v.b) {
 		t.Fatalf("%d bytes tell %d", len(v.b), len(told))
@@ -194,6 +193,7 @@ func checkLive(t testing.TB, v *LiveView, seq uint64, room []byte) {
 	if err != nil || !bytes.HasPrefix(told, again) || len(intents) == 0 && len(told) != len(again) {
 		t.Fatalf("cut %d: %v, %d bytes are told, and of a copy %d", seq, err, len(told), len(again))
 	}
+	return true
 }
 
 // hostileLives are changes of a log, and what is said of it.

@@ -3,6 +3,7 @@ package forge
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
 	"path"
 
 	"github.com/cespare/xxhash/v2"
@@ -12,6 +13,12 @@ import (
 )
 
 var le = binary.LittleEndian
+
+// Files are what is sealed.
+type Files interface {
+	OpenFile(name string, flag int, perm os.FileMode) (pagefile.File, error)
+	Overwrite(name string, off int64, data []byte) error
+}
 
 // checksum is xxHash64, 1 for 0.
 func checksum(b []byte) uint64 { return max(xxhash.Sum64(b), 1) }
@@ -25,28 +32,52 @@ func seal(b []byte, at int) { le.PutUint64(b[at:], checksum(b[:at])) }
 // changed.
 func Seal(disk *crashfs.FS, dir string) error {
 	for _, name := range disk.List() {
-		kind, _, ok := pagefile.ParseName(path.Base(name))
-		if !ok {
-			continue
-		}
-		err := edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
-		if err == nil && kind == pagefile.KindImage {
-			err = edit(disk, name, 0, -1, sealBlocks)
-		}
-		if err != nil {
+		if err := SealFile(disk, name); err != nil {
 			return err
 		}
 	}
-	newest := uint64(0)
+	var newest anchor
 	for _, name := range [...]string{pagefile.RecordsName, pagefile.MirrorName} {
 		if err := sealRing(disk, dir, name, &newest); err != nil {
 			return err
 		}
 	}
+	sealLinks(disk, dir, newest.WeakPos)
 	return nil
 }
 
-func sealRing(disk *crashfs.FS, dir, name string, newest *uint64) error {
+// SealFile seals the header of a file, and all blocks of an image.
+func SealFile(disk Files, name string) error {
+	kind, _, ok := pagefile.ParseName(path.Base(name))
+	if !ok {
+		return nil
+	}
+	if kind == pagefile.KindImage {
+		return edit(disk, name, 0, -1, SealImage)
+	}
+	return edit(disk, name, 0, pagefile.FileHeaderBlock, sealHeader)
+}
+
+// SealImage seals the header and all blocks of an image.
+func SealImage(b []byte) {
+	sealHeader(b)
+	sealBlocks(b)
+}
+
+// SealRecord seals a record, and all that it names.
+func SealRecord(disk Files, dir string, slot []byte) {
+	var of anchor
+	sealRecord(disk, dir, slot, &of)
+	sealLinks(disk, dir, of.WeakPos)
+}
+
+// An anchor is where links follow the newest record.
+type anchor struct {
+	generation uint64
+	pagefile.WeakPos
+}
+
+func sealRing(disk Files, dir, name string, newest *anchor) error {
 	f, err := disk.OpenFile(path.Join(dir, name), 0, 0)
 	if err != nil {
 		return nil // lost
@@ -68,7 +99,7 @@ func sealRing(disk *crashfs.FS, dir, name string, newest *uint64) error {
 }
 
 // edit rewrites n bytes of a file, as far as it goes; -1: all of it.
-func edit(disk *crashfs.FS, name string, off int64, n int, change func(b []byte)) error {
+func edit(disk Files, name string, off int64, n int, change func(b []byte)) error {
 	f, err := disk.OpenFile(name, 0, 0)
 	if err != nil {
 		return nil // lost: nothing to seal
@@ -78,10 +109,10 @@ func edit(disk *crashfs.FS, name string, off int64, n int, change func(b []byte)
 	if err != nil || off < 0 || off >= size {
 		return err
 	}
-	b := make([]byte, size-off)
 	if n >= 0 {
-		b = b[:min(int64(n), size-off)]
+		size = min(size, off+int64(n))
 	}
+	b := make([]byte, size-off)
 	if _, err := f.ReadAt(b, off); err != nil {
 		return err
 	}
@@ -107,9 +138,8 @@ func sealBlocks(b []byte) {
 	}
 }
 
-// sealRecord seals a slot, after the blobs that its record names; the links after
-// that of the newest.
-func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *uint64) {
+// sealRecord seals a slot, after the blobs that its record names.
+func sealRecord(disk Files, dir string, b []byte, newest *anchor) {
 	if len(b) < 232 || string(b[:8]) != "EmberGen" {
 		return
 	}
@@ -130,9 +160,8 @@ func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *uint64) {
 		})
 		at += 32
 	}
-	if g := le.Uint64(b[48:]); g > *newest {
-		*newest = g
-		sealLinks(disk, dir, pagefile.WeakPos{File: le.Uint64(b[96:]), Offset: le.Uint64(b[104:]), Hash: le.Uint64(b[120:])})
+	if g := le.Uint64(b[48:]); g > newest.generation {
+		*newest = anchor{g, pagefile.WeakPos{File: le.Uint64(b[96:]), Offset: le.Uint64(b[104:]), Hash: le.Uint64(b[120:])}}
 	}
 	seal(b, n-8)
 }
@@ -140,7 +169,7 @@ func sealRecord(disk *crashfs.FS, dir string, b []byte, newest *uint64) {
 // mostLinks bounds what is sealed of a chain.
 const mostLinks = 100
 
-func sealLinks(disk *crashfs.FS, dir string, pos pagefile.WeakPos) {
+func sealLinks(disk Files, dir string, pos pagefile.WeakPos) {
 	name := path.Join(dir, pagefile.FileName(pagefile.KindWeak, pos.File))
 	for range mostLinks {
 		length := uint64(0)

@@ -37,6 +37,25 @@ func TestCorpusRoundTrip(t *testing.T) {
 	}
 }
 
+// What a trace keeps is the last input alone, as a corpus has it.
+func TestTraceKeepsTheLastInput(t *testing.T) {
+	dir := t.TempDir()
+	tr := &trace{name: filepath.Join(dir, "input")}
+	for _, in := range []Input{{make([]byte, 100), 1}, {[]byte("short"), 2}} {
+		if err := tr.keep(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Corpus(dir)
+	if err != nil || len(got) != 1 || string(got[0].Bytes) != "short" || got[0].Mode != 2 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	tr.drop()
+	if _, err := os.Stat(tr.name); !os.IsNotExist(err) {
+		t.Errorf("after it was dropped: %v", err)
+	}
+}
+
 // The same seed gives the same inputs, another seed others; none is too long.
 func TestMutationsAreSeeded(t *testing.T) {
 	corpus := []Input{{bytes.Repeat([]byte("0123456789"), 20), 0}, {[]byte("short"), 1}, {}}

@@ -1,12 +1,10 @@
 package fuzzing
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
-	"time"
 )
 
 // A Target is what takes bytes that it must not trust.
@@ -25,8 +23,9 @@ type Target struct {
 	// Slow is set where a crash may come from another goroutine, which no test can
 	// catch: each input lies in a file while it is checked.
 	Slow bool
-	// Check fails t if the bytes do harm. It may change them, and does not keep them.
-	Check func(t testing.TB, b []byte, mode byte)
+	// Check fails t if the bytes do harm, and reports whether they were taken for
+	// what they say they are. It may change them, and does not keep them.
+	Check func(t testing.TB, b []byte, mode byte) (taken bool)
 }
 
 // An Input is what a target is given.
@@ -72,69 +71,40 @@ func (g *Target) Fuzz(f *testing.F) {
 }
 
 // check checks one input and what it cost; before is what was allocated until now.
-func (g *Target) check(t testing.TB, b []byte, mode byte, before uint64) (after uint64) {
+func (g *Target) check(t testing.TB, b []byte, mode byte, before uint64) (taken bool, after uint64) {
 	n := len(b)
-	g.Check(t, b, mode)
+	taken = g.Check(t, b, mode)
 	after = Allocated()
 	if used, most := int64(after-before), g.memory(n); used > most {
 		t.Errorf("%d bytes of input: %d bytes allocated, the most is %d", n, used, most)
 	}
-	return after
+	return taken, after
 }
 
 // Run checks the seeds, the corpus, and n inputs that are made of them. The same
-// corpus, n and seed give the same inputs.
+// corpus, n and seed give the same inputs. If none of them is taken nothing was tried.
 func (g *Target) Run(t *testing.T, n int, seed int64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // most is short-lived
 	corpus, err := Corpus(filepath.Join("testdata", "fuzz", g.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	corpus = append(corpus, g.Seeds...)
-	r := runner{g: g, t: t, trace: filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d.input", g.Name, os.Getpid()))}
-	began := time.Now()
-	r.before = Allocated()
+	r := newRunner(t, g, len(corpus)+n)
 	for _, in := range corpus {
-		if len(in.Bytes) <= g.most() {
-			r.run(append(r.buf[:0], in.Bytes...), in.Mode)
+		if len(in.Bytes) > g.most() {
+			r.wanted--
+			continue
 		}
+		r.run(append(r.buf[:0], in.Bytes...), in.Mode)
 	}
 	m := mutator{rng: rand.New(rand.NewPCG(uint64(seed), 0)), corpus: corpus, modes: g.Modes, most: g.most()}
 	for range n {
 		r.run(m.next(r.buf[:0]))
 	}
-	if g.Slow {
-		os.Remove(r.trace)
+	if r.taken == 0 {
+		t.Errorf("%s: none of %d inputs was taken", g.Name, r.done)
 	}
-	t.Logf("%s: %d executions from %d inputs in %.1f s", g.Name, n+len(corpus), len(corpus), time.Since(began).Seconds())
-}
-
-// A runner checks one input after the other.
-type runner struct {
-	g      *Target
-	t      *testing.T
-	before uint64
-	buf    []byte // of the input
-	shown  []byte // the input before the check changed it
-	trace  string
-}
-
-func (r *runner) run(b []byte, mode byte) {
-	r.buf, r.shown = b, append(r.shown[:0], b...)
-	if r.g.Slow {
-		if err := os.WriteFile(r.trace, encode(Input{r.shown, mode}), 0o600); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	defer func() {
-		p := recover()
-		if p == nil && !r.t.Failed() {
-			return
-		}
-		r.t.Logf("to check it again, put this into testdata/fuzz/%s:\n%s", r.g.Name, encode(Input{r.shown, mode}))
-		if p != nil {
-			panic(p)
-		}
-		r.t.FailNow()
-	}()
-	r.before = r.g.check(r.t, b, mode%r.g.Modes, r.before)
+	r.say()
+	r.trace.drop()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 )
@@ -18,8 +19,14 @@ type decoder struct {
 
 const anything, executions = "TestDecodersTakeAnything", "-executions"
 
-// decoders are all there are. The last three work on whole directories, and are slow.
+// decoders are all there are, the longest first: they run side by side. Three work on
+// whole directories or caches, and are slow.
 var decoders = []decoder{
+	{"./loader", "FuzzRecover", anything, executions, 10_000_000},
+	{"./cache", "FuzzShard", anything, executions, 10_000_000},
+	{"./loader", "FuzzLoad", "TestLoadTakesAnything", "-directories", 500_000},
+	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 100_000},
+	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 300},
 	{"./pagefile", "FuzzName", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzHolder", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzStruct", anything, executions, 10_000_000},
@@ -31,14 +38,12 @@ var decoders = []decoder{
 	{"./pagefile", "FuzzImage", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzGhosts", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzLive", anything, executions, 10_000_000},
+	{"./loader", "FuzzChoose", anything, executions, 10_000_000},
 	{"./cache", "FuzzDecoders", anything, executions, 10_000_000},
 	{"./cache", "FuzzHeader", anything, executions, 10_000_000},
 	{"./cache", "FuzzPieces", anything, executions, 10_000_000},
 	{"./cache", "FuzzNames", anything, executions, 10_000_000},
 	{"./cache", "FuzzLimit", anything, executions, 10_000_000},
-	{"./loader", "FuzzLoad", "TestLoadTakesAnything", executions, 200_000},
-	{"./cache", "FuzzOpen", "TestOpenTakesAnything", "-directories", 50_000},
-	{"./cache", "FuzzCommands", "TestACacheIsAMapThatForgets", "-programs", 1000},
 }
 
 // chosenDecoders are those that -only names, all without it.
@@ -62,18 +67,24 @@ var fuzzExperiment = experiment{
 			return err
 		}
 		if o.Quick && o.Only == "" { // one of each test
-			chosen = slices.CompactFunc(chosen, func(a, b decoder) bool { return a.pkg+a.suite == b.pkg+b.suite })
+			seen := make(map[string]bool)
+			chosen = slices.DeleteFunc(chosen, func(d decoder) bool {
+				twice := seen[d.pkg+d.suite]
+				seen[d.pkg+d.suite] = true
+				return twice
+			})
 		}
-		for _, d := range chosen {
-			tests := "^" + d.suite + "$"
-			if d.suite == anything {
-				tests += "/^" + d.name + "$"
-			}
-			s := suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(2, d.full))}}
-			if err := s.run(ctx, o, w); err != nil {
-				return err
-			}
-		}
-		return nil
+		lines := &lineWriter{w: w}
+		return inLanes(runtime.GOMAXPROCS(0), chosen, func(d decoder) error {
+			return d.suiteOf(o).run(ctx, o, lines)
+		})
 	},
+}
+
+func (d *decoder) suiteOf(o *options) *suite {
+	tests := "^" + d.suite + "$"
+	if d.suite == anything {
+		tests += "/^" + d.name + "$"
+	}
+	return &suite{d.pkg, tests, []string{d.flag, strconv.Itoa(o.count(1, d.full))}}
 }

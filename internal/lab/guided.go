@@ -16,7 +16,7 @@ import (
 // the package's testdata.
 var guidedExperiment = experiment{
 	name:  "guided",
-	title: "each decoder under go test -fuzz, two minutes or -count executions each",
+	title: "each decoder under go test -fuzz, 100 s or -count executions each",
 	run: func(ctx context.Context, o *options, w io.Writer) error {
 		chosen, err := chosenDecoders(o)
 		if err != nil {
@@ -35,7 +35,7 @@ var guidedExperiment = experiment{
 }
 
 func (d *decoder) guided(ctx context.Context, o *options, w io.Writer) error {
-	amount := "2m"
+	amount := "100s"
 	if o.Quick || o.Count > 0 {
 		amount = strconv.Itoa(o.count(100, 0)) + "x"
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/embercache/ember/internal/draw"
 )
 
 const testSeed = 7
@@ -195,7 +197,7 @@ func TestValuesTellTheirWrite(t *testing.T) {
 	for number := uint64(1); number < 500; number++ {
 		o := writeOf(testSeed, 1, number)
 		for _, key := range o.keys {
-			v := valueOf(1, key, number, o.size)
+			v := draw.Value(1, key, number, o.size)
 			n, ok := numberOf(testSeed, 1, key, v)
 			if n != number || ok != o.sets(key) {
 				t.Fatalf("write %d of kind %d, key %d: %d, %v", number, o.kind, key, n, ok)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/embercache/ember/cache"
+	"github.com/embercache/ember/internal/draw"
 )
 
 // A life is the process that uses a cache.
@@ -237,7 +238,7 @@ func (l *life) write(w int) error {
 	l.next[w]++
 	o := writeOf(l.plan.Seed, w, e.Number)
 	key := func(i int) []byte { return keyOf(w, o.keys[i]) }
-	value := func(i int) []byte { return valueOf(w, o.keys[i], e.Number, o.size) }
+	value := func(i int) []byte { return draw.Value(w, o.keys[i], e.Number, o.size) }
 	first := value(0)
 	if o.kind == opShort {
 		e.Born = time.Now().UnixNano()

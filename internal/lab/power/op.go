@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/embercache/ember/internal/draw"
 )
 
 const (
@@ -33,16 +35,8 @@ type write struct {
 	size int
 }
 
-// mix is splitmix64's finaliser.
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 func writeOf(seed int64, writer int, number uint64) (o write) {
-	z := uint64(seed) ^ mix(number<<8|uint64(writer))
-	intn := func(n uint64) int { z = mix(z + 0x9e3779b97f4a7c15); return int(z % n) }
+	intn := draw.Of(seed, writer, number).Intn
 	first := intn(plainKeys)
 	o.keys, o.size = [3]int{first, (first + 1) % plainKeys, (first + 2) % plainKeys}, 16+intn(900)
 	switch n := intn(100); {
@@ -82,17 +76,6 @@ func (o write) sets(key int) bool {
 
 func keyOf(writer, key int) []byte { return fmt.Appendf(nil, "writer-%d-key-%02d", writer, key) }
 
-// valueOf is what a write stores under a key: no other has these bytes.
-func valueOf(writer, key int, number uint64, size int) []byte {
-	v := make([]byte, 0, size+24)
-	v = binary.LittleEndian.AppendUint64(v, number)
-	v = binary.LittleEndian.AppendUint64(v, uint64(writer)<<32|uint64(key))
-	for z := mix(number ^ uint64(key)<<40); len(v) < size; z = mix(z + 0x9e3779b97f4a7c15) {
-		v = binary.LittleEndian.AppendUint64(v, z)
-	}
-	return v[:size]
-}
-
 // numberOf tells which write stored a value, and whether it stored just that.
 func numberOf(seed int64, writer, key int, v []byte) (number uint64, ok bool) {
 	if len(v) < 16 {
@@ -100,5 +83,5 @@ func numberOf(seed int64, writer, key int, v []byte) (number uint64, ok bool) {
 	}
 	number = binary.LittleEndian.Uint64(v)
 	o := writeOf(seed, writer, number)
-	return number, number != 0 && o.sets(key) && string(v) == string(valueOf(writer, key, number, o.size))
+	return number, number != 0 && o.sets(key) && string(v) == string(draw.Value(writer, key, number, o.size))
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/embercache/ember/internal/draw"
 )
 
 // Config says what Run does.
@@ -177,7 +179,7 @@ func (b *lab) visit(w io.Writer) error {
 }
 
 func (b *lab) world(i, kind int) *world {
-	seed := int64(mix(uint64(b.c.Seed) + uint64(i)))
+	seed := int64(draw.Mix(uint64(b.c.Seed) + uint64(i)))
 	return newWorld(kinds[kind], fmt.Sprintf("world %d on %s", i, kinds[kind].name), b.bases[kind], seed, i/len(kinds))
 }
 
