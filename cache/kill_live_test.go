@@ -50,8 +50,12 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 // plan has a life use the log, but for one in eight. Generations come often enough for
 // the ring, for which the log would wait.
 func (n *killLog) plan(rng *rand.Rand, p *killPlan) {
-	if n.dir != "" && rng.Intn(8) != 0 {
-		p.Live, p.Interval = n.dir, 50*time.Millisecond
+	if n.dir == "" {
+		return
+	}
+	p.Interval = 50 * time.Millisecond
+	if rng.Intn(8) != 0 {
+		p.Live = n.dir
 		if p.Pace == 0 && rng.Intn(4) > 0 {
 			p.Pace = 100 * time.Microsecond // or half of them are faster than the disk
 		}
