@@ -53,6 +53,7 @@ type chain struct {
 // if the cut is a durable one: a link without content that nothing leads to, for
 // the record to name.
 func (ch *chain) add(c *Cut, anchor bool) {
+	ch.inherited = nil // what comes later is not in it
 	if ch.up {
 		if err := ch.follow(c); err != nil {
 			ch.stop(err)
