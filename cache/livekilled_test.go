@@ -2,9 +2,12 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 )
@@ -137,6 +140,47 @@ func TestInheritKilledAnywhere(t *testing.T) {
 			t.Errorf("killed before operation %d of the second Open: %d entries are not what they were\n%v", i, missing, c.Recovery())
 		}
 		drop(c)
+	}
+}
+
+// TestInheritComesBeforeAnyCut, or not at all: what was taken up from a log is not
+// written behind a link or beside a cut that is newer. Open's context ends before that
+// could be written, and a cut comes first.
+func TestInheritComesBeforeAnyCut(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	crash := liveCrashed(t, 2)
+	for round := range 4 {
+		fs, m := crash.fs.Clone(), crash.m.clone()
+		o := liveOptions(fs, m, 2)
+		ctx, cancel := context.WithCancel(context.Background())
+		o.Recovery.Validate = func(*Cache) error { cancel(); return nil }
+		c, err := Open(ctx, worldDir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustSet(t, c, []byte("after open"), []byte("1"))
+		_ = c.persist.dumper.Weak()
+		for end := time.Now().Add(20 * time.Millisecond); c.Health() != nil && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // in which what must not happen may
+		}
+		want := crash.all
+		if c.Health() == nil {
+			want = contents(c)
+		}
+		stop := stopOf(fs, m)
+		drop(c)
+		c = openOn(t, stop.options())
+		got := contents(c)
+		drop(c)
+		missing := 0
+		for k, v := range want {
+			if got[k] != v {
+				missing++
+			}
+		}
+		if missing > 0 {
+			t.Errorf("round %d: %d of %d entries are not what they were", round, missing, len(want))
+		}
 	}
 }
 

@@ -111,7 +111,6 @@ func (ch *chain) anchor(c *Cut) {
 		return
 	}
 	ch.up, ch.why, ch.first = true, nil, ch.pos.Number
-	ch.inherited = nil // is older
 }
 
 // follows reports whether a record leads to the chain: until then a killed

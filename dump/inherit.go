@@ -3,9 +3,10 @@ package dump
 import "github.com/embercache/ember/pagefile"
 
 // Inherit writes what a live log had beyond the chain into the ring, so that the
-// chain goes on from there and the log can be written over. It is called once, before
-// any cut. Without it, or after an error, the chain begins again at the next durable
-// cut, and until then a killed process needs that log.
+// chain goes on from there and the log can be written over. Once there was a cut it
+// writes nothing: that has it, and what came after. Without it, or after an error, the
+// chain begins again at the next durable cut, and until then a killed process needs that
+// log.
 func (d *Dumper) Inherit() error {
 	d.resumed()
 	d.cutMu.Lock()
