@@ -32,7 +32,7 @@ func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	u := c.livelog.begin(pagefile.IntentBatch, func() []byte { return c.encodeBatch(ops, &o) })
+	u := c.livelog.begin(pagefile.IntentBatch, func(most int) ([]byte, bool) { return c.encodeBatch(ops, &o, most) })
 	defer c.livelog.done(u)
 	for i, op := range ops {
 		g := guard{tag: u.tag(i + 1)}

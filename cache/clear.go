@@ -16,7 +16,7 @@ func (c *Cache) Clear() error {
 		c.livelog.clearing.Lock()
 		defer c.livelog.clearing.Unlock()
 	}
-	u := c.livelog.begin(pagefile.IntentClear, func() []byte { return nil })
+	u := c.livelog.begin(pagefile.IntentClear, func(int) ([]byte, bool) { return nil, true })
 	for _, s := range c.shards {
 		s.clear(u)
 		c.tellLeavers()

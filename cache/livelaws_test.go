@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/pagefile"
 )
 
 // liveOpen opens an empty cache with a live log.
@@ -318,18 +319,14 @@ func TestCloseWaitsForTheLogsMemory(t *testing.T) {
 	m := &slowLive{newMemLive(), make(chan struct{}), make(chan struct{})}
 	fs := crashfs.New()
 	o := liveOptions(fs, m.memLive, 2)
-	o.hooks.live, o.Recovery.Timeout = m, 50*time.Millisecond
-	c := openOn(t, o)
-	<-m.asked
+	o.hooks.live = m
+	c := openUntil(t, o, m.asked)
 	if c.Health() == nil {
 		t.Error("nothing is said")
 	}
 	mustSet(t, c, []byte("key"), []byte("value"))
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	_ = c.Shutdown(ctx)
-	o = liveOptions(fs, newMemLive(), 2)
-	if again, err := Open(context.Background(), worldDir, o); err == nil {
+	shutUntil(c, nil)
+	if again, err := Open(context.Background(), worldDir, liveOptions(fs, newMemLive(), 2)); err == nil {
 		drop(again)
 		t.Error("the directory was given back before the memory was made")
 	}
@@ -337,5 +334,65 @@ func TestCloseWaitsForTheLogsMemory(t *testing.T) {
 	<-c.livelog.made
 	if len(m.files) != 0 {
 		t.Error("the memory stays")
+	}
+}
+
+// openUntil opens a cache. Open's context ends when it is told of.
+func openUntil(t *testing.T, o *Options, told <-chan struct{}) *Cache {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-told:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	c, err := Open(ctx, worldDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shutUntil closes a cache. Shutdown's context ends when it is told of, or soon.
+func shutUntil(c *Cache, told <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	if told != nil {
+		ctx, cancel = context.WithCancel(context.Background())
+	}
+	defer cancel()
+	go func() {
+		select {
+		case <-told:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_ = c.Shutdown(ctx)
+}
+
+// TestBatchThatCannotBeToldIsNotEncoded: no more is copied than there is room for, and
+// nothing for a half that is not whole.
+func TestBatchThatCannotBeToldIsNotEncoded(t *testing.T) {
+	c, _, _ := liveOpen(t, nil)
+	defer c.Close()
+	l := c.livelog
+	seq := l.seq.Load()
+	ops := []BatchOp{{Key: []byte("key"), Value: make([]byte, l.mem.Room(seq))}}
+	for what, o := range map[string]*EntryOptions{"all": {}, "keys alone": {MemoryOnly: true}} {
+		b, fits := c.encodeBatch(ops, o, l.mem.Room(seq))
+		if fits != o.MemoryOnly || fits != (b != nil) {
+			t.Errorf("%s: %d bytes, which fit: %t", what, len(b), fits)
+		}
+	}
+	if err := c.Batch(ops[:0]); err != nil || c.Stats().LiveGaps != 0 {
+		t.Fatalf("%v, %d gaps", err, c.Stats().LiveGaps)
+	}
+	u := l.begin(pagefile.IntentBatch, func(most int) ([]byte, bool) { return nil, false })
+	again := l.begin(pagefile.IntentBatch, func(int) ([]byte, bool) { t.Error("it was encoded in vain"); return nil, true })
+	if u.slot >= 0 || again.slot >= 0 || !l.mem.Broken(seq) || c.Stats().LiveGaps != 1 || len(l.tickets) != 0 {
+		t.Errorf("slots %d and %d, broken: %t, %d gaps, %d tickets", u.slot, again.slot, l.mem.Broken(seq), c.Stats().LiveGaps, len(l.tickets))
 	}
 }

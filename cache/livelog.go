@@ -215,19 +215,28 @@ func (u underWay) tag(step int) uint64 {
 	return pagefile.LiveTag(u.id, step)
 }
 
-// begin tells what is about to be done, for who holds batches; done ends it.
-func (l *liveLog) begin(kind uint8, payload func() []byte) (u underWay) {
+// begin tells what is about to be done, for who holds batches; done ends it. payload
+// is asked for no more bytes than there is room for.
+func (l *liveLog) begin(kind uint8, payload func(most int) (b []byte, fits bool)) (u underWay) {
 	u.slot = -1
 	if l == nil || l.seq.Load() == 0 {
 		return u
 	}
-	l.tickets <- struct{}{} // one for each slot; who has one needs nothing of those who wait
-	seq := l.seq.Load()
-	if u.slot, u.id = l.mem.Begin(seq, kind, payload(), &l.slots); u.slot < 0 {
-		<-l.tickets
-		l.missed(seq)
+	l.tickets <- struct{}{}                      // one for each slot; who has one needs nothing of those who wait
+	if seq := l.seq.Load(); l.gap.Load() < seq { // of a half that is not whole nothing counts
+		if b, fits := payload(l.mem.Room(seq)); fits {
+			u.slot, u.id = l.mem.Begin(seq, kind, b, &l.slots)
+		} else {
+			l.mem.Break(seq)
+		}
+		if u.slot < 0 {
+			l.missed(seq)
+		}
+		l.killable()
 	}
-	l.killable()
+	if u.slot < 0 {
+		<-l.tickets
+	}
 	return u
 }
 
@@ -243,19 +252,25 @@ func (l *liveLog) done(u underWay) {
 // hidden is a deletion. What is MemoryOnly is gone after a restart, and what was there
 // before it too.
 
-func (c *Cache) encodeBatch(ops []BatchOp, o *EntryOptions) []byte {
+func (c *Cache) encodeBatch(ops []BatchOp, o *EntryOptions, most int) (b []byte, fits bool) {
 	n := 0
 	for i := range ops {
-		n += headerSize + len(ops[i].Key) + len(ops[i].Value)
+		n += headerSize + len(ops[i].Key)
+		if !o.MemoryOnly {
+			n += len(ops[i].Value)
+		}
 	}
-	b := make([]byte, 0, n)
+	if n > most {
+		return nil, false
+	}
+	b = make([]byte, 0, n)
 	for i := range ops {
 		h, value := c.stepHeader(&ops[i], o)
 		b = append(b, make([]byte, headerSize)...)
 		h.put(b[len(b)-headerSize:])
 		b = append(append(b, ops[i].Key...), value...)
 	}
-	return b
+	return b, true
 }
 
 // stepHeader is what a step will store, with the times that it has now.

@@ -236,6 +236,11 @@ func (l *Live) alloc(seq uint64, n int64) (off int64, ok bool) {
 // Fullness is what part of the half of seq is taken, in 64ths.
 func (l *Live) Fullness(seq uint64) int { return int(l.next[seq&1].Load() * 64 / l.half) }
 
+// Room is how many bytes more Begin can tell in the half of seq, if nobody else takes any.
+func (l *Live) Room(seq uint64) int {
+	return int(l.half-l.next[seq&1].Load()) - liveIntent
+}
+
 // Keep copies bytes of a large segment into the half of seq, outside every lock but
 // while no cut can fall, and returns where and their checksum; false: no room.
 func (l *Live) Keep(seq uint64, b []byte) (off, sum uint64, ok bool) {
