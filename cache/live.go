@@ -2,12 +2,9 @@ package cache
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -72,14 +69,6 @@ type liveDir interface {
 	Release()
 }
 
-// liveToken is the file of the directory that names the session whose log may be
-// applied: that of the last process that had the directory, if it had one. A process
-// without the option removes it: what it does the log does not know. Where there is one
-// the gauges need a count: a live log is told of a store before them.
-const liveToken = "LIVE"
-
-func liveName(geo pagefile.Geometry) string { return fmt.Sprintf("ember-%016x.live", geo.DirID) }
-
 // liveLogSize is the memory that the log takes: room for some cuts at full speed.
 func (o *Options) liveLogSize(g geometry) int64 {
 	if o.Durability.Live == "" {
@@ -88,82 +77,13 @@ func (o *Options) liveLogSize(g geometry) int64 {
 	return pagefile.LiveSize(g.shards, min(max(o.MaxBytes/8, 1<<20), 64<<20))
 }
 
-// openLive finds the folder; it is asked before anything is loaded.
-func (p *persistence) openLive(o *Options) {
-	if o.Durability.Live == "" || o.readOnly() || p.liveDir != nil || p.liveErr != nil {
-		return
-	}
-	if p.liveDir = o.hooks.live; p.liveDir != nil {
-		return
-	}
-	d, err := pagefile.OpenLiveDir(o.Durability.Live)
-	if p.liveErr = err; err == nil {
-		p.liveDir = d
-	}
-}
-
-// readLive gives the loader the log that the last process wrote.
-func (p *persistence) readLive(geo pagefile.Geometry) []byte {
-	if p.token == 0 {
-		return nil
-	}
-	b, err := p.liveDir.Read(liveName(geo))
-	if err != nil {
-		p.liveErr = err
-		return nil
-	}
-	if have, _, based := pagefile.PeekLive(b); have != p.token || !based {
-		return nil
-	}
-	return b
-}
-
-const tokenSize = 24
-
-func (p *persistence) tokenPath() string { return filepath.Join(p.dir, liveToken) }
-
-func (p *persistence) readToken() (session uint64) {
-	f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	var b [tokenSize]byte
-	if n, _ := f.ReadAt(b[:], 0); n < tokenSize || string(b[:8]) != "EmberLv1" || binary.LittleEndian.Uint64(b[16:]) != ^binary.LittleEndian.Uint64(b[8:]) {
-		return 0
-	}
-	return binary.LittleEndian.Uint64(b[8:])
-}
-
-func (p *persistence) writeToken(session uint64) error {
-	f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b := append(make([]byte, 0, tokenSize), "EmberLv1"...)
-	b = binary.LittleEndian.AppendUint64(b, session)
-	b = binary.LittleEndian.AppendUint64(b, ^session)
-	_, err = f.WriteAt(b, 0)
-	return err
-}
-
-// dropToken is for a process that writes no log. A token that stays does no harm: with
-// the first link of that process the log goes on from none.
-func (p *persistence) dropToken() {
-	if f, err := p.fs.OpenFile(p.tokenPath(), os.O_RDONLY, 0); err == nil {
-		f.Close()
-		_ = p.fs.Remove(p.tokenPath())
-	}
-}
-
 // newLive prepares the log of a cache that will have a dumper.
 func (p *persistence) newLive(c *Cache) {
 	g := shapeOf(p.geo)
-	c.livelog = &liveLog{c: c, dir: p.liveDir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{}),
+	c.livelog = &liveLog{c: c, dir: p.live.dir, name: liveName(p.geo), size: c.opts.liveLogSize(g), made: make(chan struct{}),
 		tickets: make(chan struct{}, pagefile.LiveSlots)}
-	if p.liveErr != nil {
-		c.livelog.fail(p.liveErr)
+	if p.live.err != nil {
+		c.livelog.fail(p.live.err)
 		close(c.livelog.made)
 	}
 }
@@ -221,17 +141,25 @@ func (l *liveLog) make() {
 	if d, ok := l.dir.(*pagefile.LiveDir); ok {
 		runtime.AddCleanup(l.c, (*pagefile.LiveDir).Release, d)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state != liveMaking { // the cache was closed
-		l.removeLocked()
-		return
+	if !l.armed() { // the cache was closed
+		l.remove()
 	}
-	l.state, l.again = liveArmed, true
 }
 
-// removeLocked removes the log: nothing leads to it, or what it has is durable.
-func (l *liveLog) removeLocked() {
+// armed lets shards write from the next cut on, unless the log was given up.
+func (l *liveLog) armed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state != liveMaking {
+		return false
+	}
+	l.state, l.again = liveArmed, true
+	return true
+}
+
+// remove removes the log, which nobody tells of anything any more: nothing leads to it,
+// or what it has is durable.
+func (l *liveLog) remove() {
 	l.mem.End()
 	l.dir.Remove(l.name)
 	l.c.persist.dropToken()
@@ -369,11 +297,12 @@ func (l *liveLog) end(ctx context.Context, durable bool) {
 	case <-ctx.Done():
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if durable && l.state == liveArmed {
-		l.removeLocked()
-	}
+	ends := durable && l.state == liveArmed
 	l.state = liveFailed
+	l.mu.Unlock()
+	if ends {
+		l.c.persist.parting(ctx, l.remove)
+	}
 }
 
 // liveHealth is for Health; what the dumper has to say comes first.

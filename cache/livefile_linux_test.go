@@ -14,15 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// liveFolder makes a folder on a tmpfs.
-func liveFolder(t *testing.T) string {
+// liveDirOptions are those of a cache whose log is a file on a real tmpfs. Open waits
+// for it, however slow the disk is.
+func liveDirOptions(t *testing.T) *Options {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "ember-live")
-	if err != nil {
-		t.Skip("no tmpfs at /dev/shm")
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	o := stepOptions(2 << 20)
+	o.Durability.Live, o.Recovery.Timeout = tmpfs(t), time.Minute
+	return o
 }
 
 // liveFiles are the logs in a folder.
@@ -38,8 +36,8 @@ func liveFiles(t *testing.T, dir string) []string {
 // TestLiveFolderIsMade: what a process that is killed has in it is there, with the
 // folder that Open made, and a good Close leaves the folder empty.
 func TestLiveFolderIsMade(t *testing.T) {
-	o, dir := stepOptions(2<<20), t.TempDir()
-	o.Durability.Live = filepath.Join(liveFolder(t), "made", "here")
+	o, dir := liveDirOptions(t), t.TempDir()
+	o.Durability.Live = filepath.Join(o.Durability.Live, "made", "here")
 	for round := range 3 {
 		c := open(t, dir, o)
 		if err := c.Health(); err != nil {
@@ -85,7 +83,7 @@ func TestFoldersThatHoldNoLog(t *testing.T) {
 			return path, os.WriteFile(path, nil, 0o600)
 		}},
 		{"of another user", "belongs to user 54321", true, func(t *testing.T, _ string) (string, error) {
-			dir := liveFolder(t)
+			dir := tmpfs(t)
 			return dir, os.Chown(dir, 54321, -1)
 		}},
 	} {
@@ -166,8 +164,7 @@ func TestLiveFilesThatAreNotOursAlone(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			o, dir := stepOptions(2<<20), t.TempDir()
-			o.Durability.Live = liveFolder(t)
+			o, dir := liveDirOptions(t), t.TempDir()
 			c := open(t, dir, o)
 			mustSet(t, c, []byte("logged"), []byte("1"))
 			drop(c)
@@ -200,14 +197,16 @@ func TestLiveFilesThatAreNotOursAlone(t *testing.T) {
 // TestProcessesWithCopiesOfADirectory do not share a log: the second serves without
 // one, and takes nothing from the first.
 func TestProcessesWithCopiesOfADirectory(t *testing.T) {
-	o, dir, other := stepOptions(2<<20), t.TempDir(), t.TempDir()
+	o, dir, other := liveDirOptions(t), t.TempDir(), t.TempDir()
+	folder := o.Durability.Live
+	o.Durability.Live = ""
 	c := open(t, dir, o)
 	fill(t, c, 50)
 	mustClose(t, c)
 	if err := os.CopyFS(filepath.Join(other, "copy"), os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	o.Durability.Live = liveFolder(t)
+	o.Durability.Live = folder
 	c = open(t, dir, o)
 	mustSet(t, c, []byte("first"), []byte("1"))
 	second := open(t, filepath.Join(other, "copy"), o)
@@ -221,6 +220,33 @@ func TestProcessesWithCopiesOfADirectory(t *testing.T) {
 	wantValue(t, c, []byte("first"), []byte("1"))
 	if c.Has([]byte("second")) || c.Health() != nil {
 		t.Errorf("the second's entry: %t; Health %v", c.Has([]byte("second")), c.Health())
+	}
+	mustClose(t, c)
+}
+
+// TestLogOfAProcessThatIsDying: of a killed process the kernel lets go of the
+// directory's lock first, and of the log's a little later. Whoever waited for the
+// directory has all that had returned.
+func TestLogOfAProcessThatIsDying(t *testing.T) {
+	o, dir := liveDirOptions(t), t.TempDir()
+	c := open(t, dir, o)
+	mustSet(t, c, []byte("logged"), []byte("1"))
+	if err := c.Health(); err != nil {
+		t.Fatal(err)
+	}
+	drop(c)
+	f, err := os.OpenFile(liveFiles(t, o.Durability.Live)[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { f.Close() })
+	c = open(t, dir, o)
+	wantValue(t, c, []byte("logged"), []byte("1"))
+	if err := c.Health(); err != nil {
+		t.Error(err)
 	}
 	mustClose(t, c)
 }

@@ -51,11 +51,15 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 	type loaded struct {
 		res   *loader.Result
 		sizes dump.Sizes
+		live  liveLeft
 		err   error
 	}
 	if p.answered {
+		live := p.live
+		p.live = liveLeft{} // until then it is not ours
 		l, ok := within(ctx, func() (l loaded) {
-			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t))
+			l.live = live
+			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t, &l.live))
 			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
@@ -63,9 +67,10 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 				_ = l.res.Close()
 			}
 			p.links.release()
+			l.live.close()
 		})
 		if ok {
-			p.sizes = l.sizes
+			p.sizes, p.live = l.sizes, l.live
 			return l.res, l.err
 		}
 	}
@@ -78,7 +83,7 @@ func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
 
 // loaderOptions translates Options for the loader. Who asks for a generation by
 // number wants it whatever its age.
-func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
+func (p *persistence) loaderOptions(o *Options, t *trial, live *liveLeft) loader.Options {
 	lo := loader.Options{
 		FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
 		Generation: t.generation,
@@ -86,9 +91,8 @@ func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
-	p.token = p.readToken()
-	if p.openLive(o); p.liveDir != nil {
-		lo.Live = p.readLive
+	if live.find(p, o); live.dir != nil {
+		lo.Live = live.read
 	}
 	if o.Recovery.Generation != 0 {
 		lo.Durable = true

@@ -85,10 +85,11 @@ type Durability struct {
 	// Live is a folder on a tmpfs, made if it is missing and of this user alone, for a
 	// log of what was written since the newest weak generation: with it a killed process
 	// loses nothing that returned, once Open has. It needs weak generations, Linux, and
-	// the same folder at the next Open. The log takes an eighth of MaxBytes, 1 to 64 MiB,
-	// of memory, allocated when the cache opens and charged to the process's control
-	// group; in a container the folder is a mount of its own (medium: Memory, or a tmpfs
-	// volume) that outlives the process. A Set takes half as long again.
+	// the same folder at the next Open; copies of a directory need one each. The log
+	// takes an eighth of MaxBytes, 1 to 64 MiB, of memory, allocated when the cache opens
+	// and charged to the process's control group; in a container the folder is a mount of
+	// its own (medium: Memory, or a tmpfs volume) that outlives the process. A Set takes
+	// half as long again.
 	//
 	// Health and a line in the Logger say where it does not serve, and weak generations
 	// do: for good without tmpfs, room or rights; until the next generation while the

@@ -49,10 +49,9 @@ type persistence struct {
 	mapped             int64      // bytes of files, until release
 	sizes              dump.Sizes // of the files that Open found
 
-	liveDir    liveDir // nil: none, or liveErr says why there is none
-	liveErr    error
-	token      uint64          // session of the log that the last process had and did not end; 0: none
-	unfinished []loader.LiveOp // that Open finishes
+	live       liveLeft
+	unfinished []loader.LiveOp   // that Open finishes
+	leaving    []<-chan struct{} // see parting
 
 	mu     sync.Mutex
 	report RecoveryReport
@@ -88,8 +87,10 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
-	if c.livelog == nil || c.livelog.failed() {
-		p.dropToken()
+	if p.live.named && (c.livelog == nil || c.livelog.failed()) {
+		limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
+		p.parting(limit, p.dropToken)
+		cancel()
 	}
 	p.dumper = dump.New(p.config(c), c.source(), p.start)
 	p.start = dump.Start{}
@@ -172,9 +173,9 @@ func (p *persistence) close(ctx context.Context) error {
 }
 
 // release gives up the directory. A dumper whose disk hangs keeps the lock until
-// it has let go of the files, and so does a live log that is being made.
+// it has let go of the files, and so does a live log that is being made or removed.
 func (p *persistence) release(l *liveLog) {
-	var busy []<-chan struct{}
+	busy := p.leaving
 	if p.dumper != nil {
 		busy = append(busy, p.dumper.Done())
 	}
@@ -202,9 +203,7 @@ func (p *persistence) abandon() {
 	if p.result != nil {
 		_ = p.result.Close()
 	}
-	if p.liveDir != nil {
-		p.liveDir.Close()
-	}
+	p.live.close()
 	if p.lock != nil {
 		_ = p.lock.Close()
 	}

@@ -168,6 +168,6 @@ func (p *persistence) again(o *Options) *persistence {
 	}
 	next := newPersistence(p.dir, o)
 	next.lock, next.network, next.inMemory, next.answered, next.began = p.lock, p.network, p.inMemory, p.answered, time.Now()
-	next.liveDir, next.liveErr = p.liveDir, p.liveErr
+	next.live = p.live
 	return next
 }

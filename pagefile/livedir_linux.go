@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,28 +16,38 @@ import (
 // A LiveDir is the folder, on a tmpfs, in which a live log lies. It holds one file,
 // locked: two processes with copies of one directory must not share a log.
 type LiveDir struct {
-	dir string
-	f   *os.File
-	mem []byte // mapped for writing
+	dir      string
+	patience time.Duration
+	f        *os.File
+	mem      []byte // mapped for writing
 }
 
 // OpenLiveDir makes the folder if it is missing. It refuses one that is not memory, or
-// of another user.
-func OpenLiveDir(dir string) (*LiveDir, error) {
+// of another user. For so long as patience Read and Make try again while another
+// process has the file: who has the directory's lock waits for one that is dying, of
+// which the kernel keeps this lock a little longer than that.
+func OpenLiveDir(dir string, patience time.Duration) (*LiveDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return nil, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	if uint32(st.Type) != unix.TMPFS_MAGIC {
-		return nil, fmt.Errorf("%s is not on a tmpfs", dir)
+	if err := onTmpfs(dir); err != nil {
+		return nil, err
 	}
 	if err := trustedDir(dir); err != nil {
 		return nil, err
 	}
-	return &LiveDir{dir: dir}, nil
+	return &LiveDir{dir: dir, patience: patience}, nil
+}
+
+func onTmpfs(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	if uint32(st.Type) != unix.TMPFS_MAGIC {
+		return fmt.Errorf("%s is not on a tmpfs", dir)
+	}
+	return nil
 }
 
 // Read returns a copy of a file, nil if there is none or nothing leads to it.
@@ -64,13 +75,26 @@ func (d *LiveDir) Read(name string) ([]byte, error) {
 // open opens and locks a file that is ours alone.
 func (d *LiveDir) open(name string, flag int) error {
 	d.close()
+	until := time.Now().Add(d.patience)
+	for {
+		err := d.tryOpen(name, flag)
+		if !errors.Is(err, errLiveInUse) || !time.Now().Before(until) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+var errLiveInUse = errors.New("in use")
+
+func (d *LiveDir) tryOpen(name string, flag int) error {
 	f, err := openRegular(filepath.Join(d.dir, name), flag, 0o600)
 	if err != nil {
 		return err
 	}
 	ok, err := lockFile(f)
 	if err == nil && !ok {
-		err = fmt.Errorf("live log %s is in use", f.Name())
+		err = fmt.Errorf("live log %s is %w", f.Name(), errLiveInUse)
 	}
 	if err == nil {
 		err = oursAlone(f)
@@ -84,13 +108,16 @@ func (d *LiveDir) open(name string, flag int) error {
 }
 
 // oursAlone refuses a file that others may read or write, by this name or by another,
-// and one that was removed before it was locked.
+// and one that whoever had it removed before it was locked.
 func oursAlone(f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
+	if ok && sys.Nlink == 0 {
+		return fmt.Errorf("live log %s was removed while it was %w", f.Name(), errLiveInUse)
+	}
 	if !ok || sys.Nlink != 1 || st.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("live log %s is not ours alone", f.Name())
 	}

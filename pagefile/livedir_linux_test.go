@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +20,11 @@ const liveFile = "ember-1.live"
 func memory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "ember-live")
+	if err == nil {
+		err = onTmpfs(dir)
+	}
 	if err != nil {
-		t.Skip("no tmpfs at /dev/shm")
+		t.Skip("no tmpfs at /dev/shm: ", err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
@@ -28,7 +32,7 @@ func memory(t *testing.T) string {
 
 func openLiveDir(t *testing.T, dir string) *LiveDir {
 	t.Helper()
-	d, err := OpenLiveDir(dir)
+	d, err := OpenLiveDir(dir, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +168,47 @@ func TestLiveDirHasOneUser(t *testing.T) {
 	}
 }
 
+// TestLiveDirWaitsForTheDying: the lock of a process that was killed lasts a little
+// longer than the process; or it ended well, and took its file with it.
+func TestLiveDirWaitsForTheDying(t *testing.T) {
+	for what, use := range map[string]func(d *LiveDir, size int64) ([]byte, error){
+		"Read": func(d *LiveDir, _ int64) ([]byte, error) { return d.Read(liveFile) },
+		"Make": func(d *LiveDir, size int64) ([]byte, error) { return d.Make(liveFile, size) },
+	} {
+		for _, removes := range []bool{false, true} {
+			dir := memory(t)
+			size := leaveLog(t, dir)
+			dying := openLiveDir(t, dir)
+			if err := dying.open(liveFile, os.O_RDWR); err != nil {
+				t.Fatal(err)
+			}
+			d, err := OpenLiveDir(dir, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			time.AfterFunc(20*time.Millisecond, func() {
+				defer close(ended)
+				if removes {
+					dying.Remove(liveFile)
+				}
+				dying.Close()
+			})
+			b, err := use(d, size)
+			<-ended
+			want := size
+			if removes && what == "Read" {
+				want = 0
+			}
+			if err != nil || int64(len(b)) != want {
+				t.Errorf("%s, the file is removed: %t: %d bytes, want %d, %v", what, removes, len(b), want, err)
+			}
+			d.Close()
+			d.Release()
+		}
+	}
+}
+
 // TestLiveDirTooSmall: no memory, an error that says so, and nothing that takes room.
 func TestLiveDirTooSmall(t *testing.T) {
 	dir := t.TempDir()
@@ -190,7 +235,7 @@ func TestLiveDirOnADisk(t *testing.T) {
 	if err := unix.Statfs(dir, &st); err != nil || uint32(st.Type) == unix.TMPFS_MAGIC {
 		t.Skipf("no folder that is not on a tmpfs: %v", err)
 	}
-	if _, err := OpenLiveDir(dir); err == nil || !strings.Contains(err.Error(), "not on a tmpfs") {
+	if _, err := OpenLiveDir(dir, 0); err == nil || !strings.Contains(err.Error(), "not on a tmpfs") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -223,7 +268,7 @@ func TestLiveDirOfAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := listed(t, dir)
-			d, err := OpenLiveDir(dir)
+			d, err := OpenLiveDir(dir, 0)
 			if err == nil {
 				if b, err := d.Read(liveFile); err == nil || b != nil {
 					t.Errorf("read %d bytes, %v", len(b), err)

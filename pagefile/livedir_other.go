@@ -2,13 +2,16 @@
 
 package pagefile
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // A LiveDir is what only Linux has: a folder in memory that outlives a process.
 type LiveDir struct{}
 
 // OpenLiveDir fails.
-func OpenLiveDir(string) (*LiveDir, error) {
+func OpenLiveDir(string, time.Duration) (*LiveDir, error) {
 	return nil, errors.New("live logs need a tmpfs, which Linux alone has")
 }
 

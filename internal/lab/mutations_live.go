@@ -51,7 +51,7 @@ var liveMutations = []mutation{
 	}`, ``,
 		"./loader", "^TestLiveLogsThatDoNotApply$"},
 	{"live: session", "only the log of the last process applies",
-		"cache/live.go", `have != p.token || !based`, `have == 0 || !based`,
+		"cache/liveleft.go", `have != l.token || !based`, `have == 0 || !based`,
 		"./cache", "^TestLiveLogOfAnotherIsNotApplied$"},
 	{"live: halves of a chain that is down", "a half is written over when a link has what it has",
 		"cache/live.go", ` && (l.again || !l.down) && (seq == 0`, ` && (seq == 0`,
@@ -59,4 +59,11 @@ var liveMutations = []mutation{
 	{"live: batches that were under way", "a killed process has done all of a batch or nothing",
 		"cache/validate.go", `	p.finish(c) // whoever`, `	// whoever`,
 		"./cache", "^TestValidateSeesWholeBatches$"},
+	{"live: inherited before any cut", "what a log had is not written behind what is newer",
+		"dump/chain.go", `	ch.inherited = nil // what comes later is not in it
+`, ``,
+		"./cache", "^TestInheritComesBeforeAnyCut$"},
+	{"live: a log in use", "the log of a process that is dying is not ended",
+		"pagefile/livedir_linux.go", `|| !time.Now().Before(until) {`, `|| !time.Now().Before(until.Add(-time.Hour)) {`,
+		"./pagefile", "^TestLiveDirWaitsForTheDying$"},
 }
