@@ -42,7 +42,6 @@ func (s *shard) passAll(u underWay) (heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
 	s.flights = nil // all are overtaken
-	s.small = 0
 	for q := range s.queues {
 		s.sealLocked(uint8(q))
 		qu := &s.queues[q]
@@ -72,6 +71,7 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
 	s.logDead = 0
+	s.small = 0 // not before: until then frames are short, and a victim is asked for where hardly anything is
 	for q := range s.queues {
 		s.dropSegmentsLocked(uint8(q), s.seqOf(heads[q]), s.seqOf(tails[q]))
 	}

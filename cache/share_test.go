@@ -78,6 +78,26 @@ func TestClearFillsMainAnew(t *testing.T) {
 	}
 }
 
+// TestAVictimInTheMidstOfClearSetsNoShare: the cleaner may ask for one while the
+// segments are not given back yet.
+func TestAVictimInTheMidstOfClearSetsNoShare(t *testing.T) {
+	c := openMemory(t, testOptions(minBytes))
+	overfilled(t, c, EntryOptions{})
+	s := c.shards[0]
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	heads, tails := s.passAll()
+	s.lock()
+	s.victimLocked()
+	s.unlock()
+	s.sweepCleared(heads, tails)
+	s.lock()
+	defer s.unlock()
+	if s.small != 0 {
+		t.Errorf("small has a share of %d bytes right after Clear, want none", s.small)
+	}
+}
+
 // TestMainForgetsAsFastAsSmallsShareSays: of a hundred passed, one use from each
 // while small has four times the least share, from half of them at half of it, from
 // a quarter at the least.
