@@ -9,7 +9,7 @@ import (
 // find no room at the same time.
 func TestLiveNeverGivesBytesTwice(t *testing.T) {
 	size := LiveSize(1, 1<<16)
-	for round := range 200 {
+	for round := range 3000 {
 		l := NewLive(make([]byte, size), 1, 1, 1)
 		var got [8][]int64
 		var group sync.WaitGroup

@@ -209,6 +209,27 @@ func TestLiveDirWaitsForTheDying(t *testing.T) {
 	}
 }
 
+// TestLiveFileThatIsGone: who locks a file that its holder has removed meanwhile tries
+// again, and makes another.
+func TestLiveFileThatIsGone(t *testing.T) {
+	dir := memory(t)
+	leaveLog(t, dir)
+	f, err := os.OpenFile(filepath.Join(dir, liveFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := oursAlone(f); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := oursAlone(f); !errors.Is(err, errLiveInUse) {
+		t.Errorf("got %v, want to try again", err)
+	}
+}
+
 // TestLiveDirTooSmall: no memory, an error that says so, and nothing that takes room.
 func TestLiveDirTooSmall(t *testing.T) {
 	dir := t.TempDir()
