@@ -313,6 +313,9 @@ func TestLiveLogHasAllThatAShardDoes(t *testing.T) {
 	for _, then := range []string{"kill", "flush", "close", "open"} {
 		c = openOn(t, o)
 		sameContents(t, contents(c), want)
+		if o.hooks.lazily {
+			c.prefetch() // nobody else does
+		}
 		r := reopened(t, c)
 		if got := c.Stats().Entries; got != entries || r.Outcome != OutcomeWarm || r.Entries != int(entries) || r.Dropped != 0 {
 			t.Errorf("before %s: %d entries, want %d; report %+v", then, got, entries, r)
