@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,8 +123,14 @@ func TestInheritKilledAnywhere(t *testing.T) {
 	stop := stopOf(fs, m)
 	drop(c)
 
+	var mu sync.Mutex // the loader's workers come at a time
 	var stops []liveStop
-	stop.fs.Inject(func(op crashfs.Op) error { stops = append(stops, stopOf(stop.fs, stop.m)); return nil })
+	stop.fs.Inject(func(op crashfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		stops = append(stops, stopOf(stop.fs, stop.m))
+		return nil
+	})
 	c = openOn(t, stop.options())
 	sameContents(t, contents(c), want)
 	drop(c)
