@@ -68,7 +68,10 @@ type failure struct {
 // failures are those that Flush cannot do without noticing.
 func failures() (list []failure) {
 	for _, path := range []string{"pages-", "blobs-", "image-", "records.0"} {
-		for _, kind := range []crashfs.Kind{crashfs.OpWrite, crashfs.OpSync} {
+		for _, kind := range []crashfs.Kind{crashfs.OpWrite, crashfs.OpPush, crashfs.OpSync} {
+			if kind == crashfs.OpPush && path != "pages-" && path != "image-" {
+				continue
+			}
 			for _, loss := range []crashfs.Loss{crashfs.LossOnCrash, crashfs.LossAtOnce, crashfs.LossNone} {
 				full := path == "image-" || loss == crashfs.LossOnCrash
 				list = append(list, failure{kind, path, 0, loss, full}, failure{kind, path, 1, loss, full})

@@ -64,11 +64,11 @@ const (
 
 // touched are the kinds of operations of each moment.
 var touched = map[moment][]crashfs.Kind{
-	atFirst:  {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpReadDir, crashfs.OpLock, crashfs.OpMkdir, 0},
+	atFirst:  {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpPush, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpReadDir, crashfs.OpLock, crashfs.OpMkdir, 0},
 	atWeak:   {crashfs.OpWrite, 0},
-	atLight:  {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpLock, crashfs.OpRemove, 0},
-	atFull:   {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpLock, crashfs.OpRemove, 0},
-	atClose:  {crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpSyncDir, crashfs.OpRemove, 0},
+	atLight:  {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpPush, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpLock, crashfs.OpRemove, 0},
+	atFull:   {crashfs.OpOpen, crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpPush, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpLock, crashfs.OpRemove, 0},
+	atClose:  {crashfs.OpCreate, crashfs.OpAllocate, crashfs.OpWrite, crashfs.OpSync, crashfs.OpPush, crashfs.OpSyncDir, crashfs.OpRemove, 0},
 	atReopen: {crashfs.OpOpen, crashfs.OpRead, crashfs.OpMap, crashfs.OpReadDir, crashfs.OpLock, 0},
 }
 

@@ -21,15 +21,19 @@ func (r *rig) failOnce(kind crashfs.Kind, path string) (remove func()) {
 var parts = []struct {
 	path string
 	full bool // only a full generation writes there
+	long bool // what is written there is pushed before it is synced
 }{
-	{"pages-", false}, {"blobs-", false}, {"image-", true}, {pagefile.RecordsName, false},
+	{"pages-", false, true}, {"blobs-", false, false}, {"image-", true, true}, {pagefile.RecordsName, false, false},
 }
 
-// Each thing that a generation writes or syncs fails once. The state stays what
+// Each thing that a generation writes, pushes or syncs fails once. The state stays what
 // it was, Health says so, and the next generation is whole.
 func TestFailedOnce(t *testing.T) {
-	for _, kind := range []crashfs.Kind{crashfs.OpWrite, crashfs.OpSync} {
+	for _, kind := range []crashfs.Kind{crashfs.OpWrite, crashfs.OpPush, crashfs.OpSync} {
 		for _, p := range parts {
+			if kind == crashfs.OpPush && !p.long {
+				continue
+			}
 			for loss := range crashfs.Loss(3) {
 				t.Run(fmt.Sprintf("%v of %s, loss %d", kind, p.path, loss), func(t *testing.T) {
 					s := &story{rig: newRig(t, 1, nil)}
@@ -271,7 +275,7 @@ func (s *story) storm() (end func()) {
 	s.fs.SetSyncLoss(crashfs.Loss(s.f.rng.IntN(3)))
 	return s.fs.Inject(func(op crashfs.Op) error {
 		switch op.Kind {
-		case crashfs.OpWrite, crashfs.OpSync, crashfs.OpAllocate, crashfs.OpCreate, crashfs.OpSyncDir, crashfs.OpRemove:
+		case crashfs.OpWrite, crashfs.OpPush, crashfs.OpSync, crashfs.OpAllocate, crashfs.OpCreate, crashfs.OpSyncDir, crashfs.OpRemove:
 			if s.f.rng.IntN(8) == 0 {
 				return errDisk
 			}

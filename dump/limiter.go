@@ -68,7 +68,11 @@ func (t *throttled) WriteAt(b []byte, off int64) (int, error) {
 	}
 	t.limit.wait(len(b))
 	t.bytes += int64(len(b))
-	return t.File.WriteAt(b, off)
+	n, err := t.File.WriteAt(b, off)
+	if err == nil {
+		err = pagefile.Push(t.File, off, int64(n))
+	}
+	return n, err
 }
 
 // WriteVAt writes parts when they are due.

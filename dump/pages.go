@@ -118,6 +118,9 @@ func (h *home) flush() error {
 		if _, err := h.file.WriteAt(b[:n], at); err != nil {
 			return fmt.Errorf("write pages: %w", err)
 		}
+		if err := pagefile.Push(h.file, at, int64(n)); err != nil {
+			return fmt.Errorf("write pages: %w", err)
+		}
 		b, at = b[n:], at+int64(n)
 	}
 	return nil

@@ -18,6 +18,15 @@ type Forgetter interface {
 	Forget(off, n int64)
 }
 
+// A Pusher is a File whose writes the kernel gathers, for a Sync to bring to the disk
+// all at once.
+type Pusher interface {
+	// Push begins to bring n bytes at off to the disk. It does not make them
+	// durable, and waits for a disk only where too much is on its way there. After
+	// an error nothing written since the last good Sync may be trusted (I8).
+	Push(off, n int64) error
+}
+
 // A Teller is an FS that can tell where files are memory.
 type Teller interface {
 	// InMemory reports whether what files in dir take is memory, which the kernel
@@ -44,4 +53,12 @@ func Forget(f File, off, n int64) {
 	if r, ok := f.(Forgetter); ok {
 		r.Forget(off, n)
 	}
+}
+
+// Push begins to bring n bytes of f at off to the disk.
+func Push(f File, off, n int64) error {
+	if p, ok := f.(Pusher); ok {
+		return p.Push(off, n)
+	}
+	return nil
 }

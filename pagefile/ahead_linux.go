@@ -3,6 +3,7 @@ package pagefile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,15 @@ func (f *osFile) Reserve(off, n int64) error {
 
 func (f *osFile) Forget(off, n int64) {
 	_ = control(f.f, func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
+}
+
+func (f *osFile) Push(off, n int64) error {
+	err := control(f.f, func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
+	switch {
+	case err == nil, errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL):
+		return nil // sandboxes have no such call
+	}
+	return wrapSpace("push "+f.Name(), n, &fs.PathError{Op: "push", Path: f.Name(), Err: err})
 }
 
 func (osFS) InMemory(dir string) bool {

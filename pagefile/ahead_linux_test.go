@@ -91,3 +91,21 @@ func cachedPages(t *testing.T, path string, size int64) (n int) {
 	}
 	return n
 }
+
+// TestPushIsNoSync: it may be called for what is not there, and tells where it
+// cannot do anything.
+func TestPushIsNoSync(t *testing.T) {
+	f := createFile(t, filepath.Join(t.TempDir(), "a"))
+	if _, err := f.WriteAt(make([]byte, 1<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int64{0, 4096, 1 << 30} {
+		if err := Push(f, off, 1<<20); err != nil {
+			t.Errorf("at %d: %v", off, err)
+		}
+	}
+	f.Close()
+	if err := Push(f, 0, 1<<20); err == nil {
+		t.Error("of a closed file: no error")
+	}
+}

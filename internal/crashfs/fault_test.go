@@ -27,6 +27,7 @@ func TestFaultsOfEachKind(t *testing.T) {
 		{OpWrite, func() error { _, err := f.WriteAt([]byte("x"), 0); return err }},
 		{OpAllocate, func() error { return f.Allocate(0, 1) }},
 		{OpSync, f.Sync},
+		{OpPush, func() error { return pagefile.Push(f, 0, 1) }},
 		{OpMap, func() error { _, err := f.Map(pageSize); return err }},
 		{OpRemove, func() error { return s.Remove("/d/f") }},
 		{OpReadDir, func() error { _, err := s.ReadDir("/d"); return err }},

@@ -126,11 +126,30 @@ func (f *file) Sync() error {
 		f.fs.appendLocked(Op{Kind: OpSync, Path: f.name, ino: f.in.id, covers: covers})
 		return nil
 	}
+	f.loseLocked(covers)
+	return pathError("sync", f.name, failed)
+}
+
+// Push brings nothing to the disk that would not be there without it, by chance. One
+// that fails has lost as much as a Sync that does.
+func (f *file) Push(off, n int64) error {
+	covers := f.fs.Ops()
+	failed := f.check(Op{Kind: OpPush, Path: f.name, Off: off, Len: n})
+	if failed == nil {
+		return nil
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.loseLocked(covers)
+	return pathError("push", f.name, failed)
+}
+
+// loseLocked gives up what was written before an operation that failed to sync it.
+func (f *file) loseLocked(covers int) {
 	f.fs.appendLocked(Op{Kind: OpSyncFailed, Path: f.name, ino: f.in.id, covers: covers, loss: f.fs.loss})
 	if f.fs.loss == LossAtOnce {
 		f.fs.reloadLocked(f.in)
 	}
-	return pathError("sync", f.name, failed)
 }
 
 func (f *file) Map(length int64) (pagefile.Mapping, error) {

@@ -12,6 +12,7 @@ const (
 	OpMap                     // Len
 	OpReadDir                 // Path is the directory
 	OpLock                    // Lock and LockRange
+	OpPush                    // Off, Len
 )
 
 // Kinds that are shown to hooks and then logged.
@@ -34,7 +35,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	OpOpen: "open", OpRead: "read", OpMap: "map", OpReadDir: "readdir", OpLock: "lock",
+	OpOpen: "open", OpRead: "read", OpMap: "map", OpReadDir: "readdir", OpLock: "lock", OpPush: "push",
 	OpCreate: "create", OpWrite: "write", OpAllocate: "allocate", OpSync: "sync",
 	OpRemove: "remove", OpMkdir: "mkdir", OpSyncDir: "syncdir",
 	OpSyncFailed: "sync failed", OpSyncDirFailed: "syncdir failed",

@@ -16,6 +16,12 @@ var homeMutations = []mutation{
 	}
 	return nil`, `	return h.flush()`,
 		"./dump", "^(TestFailedOnce|TestStorms)$"},
+	{"pages move after a failed push", "a push that fails is a sync that fails (I8)",
+		"dump/pages.go", `if err := pagefile.Push(h.file, at, int64(n)); err != nil {`, `if err := pagefile.Push(h.file, at, int64(n)); err == nil && n < 0 {`,
+		"./dump", "^TestFailedOnce$"},
+	{"an image ends with a failed push", "a push that fails is a sync that fails (I8)",
+		"dump/limiter.go", `err = pagefile.Push(t.File, off, int64(n))`, `_ = pagefile.Push(t.File, off, int64(n))`,
+		"./dump", "^TestFailedOnce$"},
 	{"all pages of a moved segment go", "a segment that takes another place has all its pages there (I8)",
 		"dump/pages.go", `	h.set.Add(r.number, h.fullPages(r, tails))
 }`, `	_ = tails
