@@ -71,13 +71,14 @@ const leastBlock = 64 << 10
 func (h *home) restore(s *Start) {
 	h.oldImage = s.Image
 	h.places.grow(s.places())
+	forked := s.forked()
 	for shard := range s.Shards {
 		st := &s.Shards[shard]
 		for q := range st.State.Tails {
 			h.swept[shard][q] = st.State.Tails[q] &^ (unitsPerPage - 1)
 		}
 		for seg := range st.Segments {
-			h.restoreSegment(shard, st, &seg, s.NewLineage)
+			h.restoreSegment(shard, st, &seg, forked)
 		}
 		h.died[shard] = append(h.died[shard], st.Died...)
 	}
@@ -85,7 +86,7 @@ func (h *home) restore(s *Start) {
 	h.quarantined = true
 }
 
-func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment, rolledBack bool) {
+func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment, forked bool) {
 	i, ok := h.table.insert(shard, seg.Segment)
 	if !ok {
 		return
@@ -95,9 +96,9 @@ func (h *home) restoreSegment(shard int, st *StartShard, seg *StartSegment, roll
 	if seg.Dirty != 0 || seg.Place == pagefile.NoPlace || h.beganAfter(r, st) {
 		r.change()
 	}
-	if rolledBack && (seg.Fill == pagefile.OpenFill || seg.Dirty != 0) {
-		// A later generation, which is retained, may have pages at home there that
-		// are not full yet in this one.
+	if forked && (seg.Fill == pagefile.OpenFill || seg.Dirty != 0) {
+		// Another generation may have pages at home there that are not full yet in
+		// this one.
 		h.renew(i)
 		return
 	}

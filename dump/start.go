@@ -2,6 +2,7 @@ package dump
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -98,4 +99,17 @@ func (s *Start) places() uint32 {
 		}
 	}
 	return n
+}
+
+// forked reports whether a generation that may still be opened may not lead to
+// Record, because somebody went back from it. Then it may have pages at home that
+// are not full yet at Record's cut, in places that Record names too. The process
+// that went back gives such segments other places, but a kill may come before a
+// record says so, and the next one has to give them anew. Of a record that cannot be
+// read nobody knows. // I1
+func (s *Start) forked() bool {
+	if s.NewLineage || len(s.Retained) < len(s.Record.Retained) {
+		return true
+	}
+	return slices.ContainsFunc(s.Retained, func(r *pagefile.Record) bool { return r.Lineage != s.Record.Lineage })
 }
