@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
 
 // A BatchOp sets Key to Value, or deletes it if Value is nil.
 type BatchOp struct {
@@ -28,12 +32,15 @@ func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	for _, op := range ops {
+	u := c.livelog.begin(pagefile.IntentBatch, func(most int) ([]byte, bool) { return c.encodeBatch(ops, &o, most) })
+	defer c.livelog.done(u)
+	for i, op := range ops {
+		g := guard{tag: u.tag(i + 1)}
 		if op.Value == nil {
-			c.remove(op.Key, CauseDeleted)
+			c.removeIf(op.Key, g, CauseDeleted)
 		} else {
 			o.TTL = op.TTL
-			c.store(op.Key, op.Value, o, guard{})
+			c.storeUncut(op.Key, op.Value, o, g)
 		}
 	}
 	return nil

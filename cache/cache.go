@@ -61,6 +61,7 @@ type Cache struct {
 	notices *notices
 	leavers *leavers     // nil without Options.OnEvict
 	persist *persistence // nil for OpenMemory
+	livelog *liveLog     // nil without Durability.Live
 	stop    chan struct{}
 	wake    chan struct{}  // of relieve
 	woken   atomic.Int64   // free frames when it was woken early
@@ -223,6 +224,9 @@ func (c *Cache) tick() {
 			if c.journals != nil {
 				c.journals.tick()
 			}
+			if c.livelog != nil {
+				c.livelog.tick()
+			}
 		}
 	}
 }
@@ -251,7 +255,7 @@ func (c *Cache) Health() error {
 	if c.persist == nil {
 		return nil
 	}
-	return c.persist.health()
+	return c.persist.liveHealth(c, c.persist.health())
 }
 
 // Close is Shutdown bounded by Options.CloseTimeout.
@@ -281,13 +285,16 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	var err error
 	if c.persist != nil {
 		err = c.persist.close(ctx)
+		if c.livelog != nil {
+			c.livelog.end(ctx, err == nil)
+		}
 	}
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
 	err = errors.Join(err, c.awaitLeavers(ctx))
 	err = errors.Join(err, c.awaitViews(ctx))
 	if c.persist != nil {
-		c.persist.release()
+		c.persist.release(c.livelog)
 	}
 	err = errors.Join(err, c.loads.await(ctx))
 	return errors.Join(err, c.awaitNotices(ctx))
@@ -387,4 +394,6 @@ type hooks struct {
 	source    func(dump.Source) dump.Source
 	checkRest time.Duration // in place of the constant
 	machine   fs.FS         // in place of "/", to find out about memory
+	live      liveDir       // in place of a tmpfs
+	killable  func()        // called where a kill may find another log than before
 }

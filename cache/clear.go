@@ -1,5 +1,7 @@
 package cache
 
+import "github.com/embercache/ember/pagefile"
+
 // Clear removes everything; it returns when no Get can find what was there. No
 // cut falls into it, so a generation has all of it or nothing. It looks at every
 // slot of the index, and generations wait for it. An error (ErrClosed, ErrReadOnly)
@@ -10,27 +12,33 @@ func (c *Cache) Clear() error {
 	if err := c.refuses(); err != nil {
 		return err
 	}
+	if c.livelog != nil {
+		c.livelog.clearing.Lock()
+		defer c.livelog.clearing.Unlock()
+	}
+	u := c.livelog.begin(pagefile.IntentClear, func(int) ([]byte, bool) { return nil, true })
 	for _, s := range c.shards {
-		s.clear()
+		s.clear(u)
 		c.tellLeavers()
 	}
+	c.livelog.done(u)
 	return nil
 }
 
 // clear sets head to tail in each queue, then sweeps the index, and only then
 // gives back the segments that lie before head: a dead word never meets another
 // segment's bytes. // I13
-func (s *shard) clear() {
+func (s *shard) clear(u underWay) {
 	s.loadIndex() // what is met later would count as lost
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
-	s.sweepCleared(s.passAll())
+	s.sweepCleared(s.passAll(u))
 }
 
 // passAll sets head to tail in each queue and returns what both were. It seals
 // the open segments: the cleaner would give one back that goes on, while words
 // that Clear has not swept yet point into it.
-func (s *shard) passAll() (heads, tails [queues]uint64) {
+func (s *shard) passAll(u underWay) (heads, tails [queues]uint64) {
 	s.lock()
 	defer s.unlock()
 	s.flights = nil // all are overtaken
@@ -39,6 +47,11 @@ func (s *shard) passAll() (heads, tails [queues]uint64) {
 		qu := &s.queues[q]
 		heads[q], tails[q] = qu.head, qu.tail
 		qu.head = qu.tail
+	}
+	if s.log != nil {
+		s.tagLocked(u.tag(1))
+		s.logDead = s.fileEntries
+		s.commitLogLocked() // before the first Get misses
 	}
 	return heads, tails
 }
@@ -50,14 +63,20 @@ func (s *shard) sweepCleared(heads, tails [queues]uint64) {
 		q := w.queue()
 		if w.within(heads[q], tails[q]) {
 			s.storeLocked(slot, 0) // head says it, not the journal
+			had := s.fileEntries
 			s.clearedLocked(w, heads[q])
+			s.logDead -= had - s.fileEntries
 		}
 	})
 	s.lock()
 	defer s.unlock()
+	s.logDead = 0
 	s.small = 0 // not before: until then frames are short, and a victim is asked for where hardly anything is
 	for q := range s.queues {
 		s.dropSegmentsLocked(uint8(q), s.seqOf(heads[q]), s.seqOf(tails[q]))
+	}
+	if s.log != nil {
+		s.commitLogLocked() // the large values that ended
 	}
 }
 

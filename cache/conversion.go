@@ -244,8 +244,9 @@ func (p *persistence) reshape(opening, ctx context.Context, o *Options, res *loa
 	v.conclude(p)
 	p.notices.say(slog.LevelInfo, "converted", "converted", "dir", p.dir, "shards", want.shards, "segment", want.segmentSize,
 		"from_shards", have.Shards, "from_segment", have.SegmentSize, "entries", c.Len(), "took", time.Since(start))
+	begun := res.Unfinished
 	p.cold(res)
-	p.reshaped = true
+	p.reshaped, res.Unfinished = true, begun
 	p.start = p.restore(c, res)
 	p.forget(res)
 	return c, nil

@@ -37,6 +37,9 @@ func (s *shard) noteCutLocked(epoch uint64) {
 	s.cut.Digested = s.digested == allSlots
 	s.cut.Counted = s.cut.Digested && !s.guessed
 	s.born, s.died = nil, nil
+	if l := s.cache.livelog; l != nil && l.seq.Load() == epoch {
+		s.startLogLocked(epoch)
+	}
 }
 
 // stateLocked is what files are told of the shard.
@@ -58,6 +61,9 @@ func (k cutter) Cut() *dump.Cut {
 	epoch := k.c.epoch.Load() + 1 // nobody else advances it
 	k.c.held.hold(epoch)
 	k.c.batches.Lock()
+	if k.c.livelog != nil {
+		k.c.livelog.next(epoch)
+	}
 	k.c.epoch.Store(epoch)
 	k.c.batches.Unlock()
 	cut := &dump.Cut{Epoch: epoch, Clock: k.c.now(), Shards: make([]dump.ShardCut, len(k.c.shards))}

@@ -41,11 +41,13 @@ func TestEveryLineHasItsLevel(t *testing.T) {
 		"load_panicked ERROR":    "cache event err",
 		"self_check ERROR":       "cache event generation err",
 		"verified DEBUG":         "cache event generation",
+		"no_live_log WARN":       "cache event dir err",
+		"live_log_waits WARN":    "cache event err",
 		"closed INFO":            "cache event generation",
 		"closed WARN":            "cache event generation err",
 	}
 	got := make(map[string]string)
-	for _, live := range []func(*testing.T, *Options, *crashfs.FS){logsStarts, logsDamage, logsOutage, logsRest} {
+	for _, live := range []func(*testing.T, *Options, *crashfs.FS){logsStarts, logsDamage, logsLive, logsOutage, logsRest} {
 		log, fs := newRecorder(), crashfs.New()
 		o := quietOptions(fs, 1)
 		o.Name, o.Logger = "users", slog.New(log)

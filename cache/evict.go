@@ -192,6 +192,7 @@ func (s *shard) clean(p *pressure) (walked int) {
 		pos := s.queues[q].head
 		number := s.segmentAt(q, pos).number.Load()
 		grow := s.outgrownLocked()
+		s.logHeadsLocked()
 		s.unlock()
 		walked += n
 		switch {

@@ -51,7 +51,7 @@ func (o *Options) footprint(g geometry) (f footprint) {
 		f.ring = weakRing(o.MaxBytes)
 	}
 	// An eighth of the frames is free, and one in twenty was never in use.
-	f.own = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts
+	f.own = (inFrames+marks)*19/20 + g.indexInMemory(index) + ghosts + o.liveLogSize(g)
 	f.heap = int64(10<<20) + frames*footprintRow + int64(g.shards)*2*journalChunk
 	f.cached = inFrames*7/8 + files + f.ring
 	f.disk = pageSize + (3*frames+64)*int64(g.segmentSize) + image + files + f.ring // two, and blobs, at times

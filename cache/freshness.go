@@ -114,6 +114,14 @@ func (t *terms) ttlOf(ttl time.Duration) int64 {
 	return millis(ttl)
 }
 
+// flagsOf are the flags of a record with that time to live.
+func (t *terms) flagsOf(ttl time.Duration) uint8 {
+	if ttl == 0 && t.slides != nil {
+		return flagSliding
+	}
+	return 0
+}
+
 // A standing is what an entry is worth to GetOrLoad.
 type standing uint8
 

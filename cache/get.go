@@ -238,6 +238,7 @@ func (s *shard) lose(r *ref) {
 
 // loseEntryLocked drops an entry of whose own segments one is gone.
 func (s *shard) loseEntryLocked(slot uint32, w word, h header) {
+	s.logDyingLocked(w, h)
 	s.putLocked(slot, 0)
 	s.buryLocked(w, h) // what is left of them
 	s.stats.corrupt.Add(1)

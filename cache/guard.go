@@ -12,6 +12,7 @@ type guard struct {
 	word   word
 	number uint64
 	flight *flight
+	tag    uint64 // of a batch's step in the live log
 }
 
 type guardKind uint8

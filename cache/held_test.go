@@ -203,7 +203,7 @@ func TestACutIsWholeWhileClearRuns(t *testing.T) {
 		}
 	}
 	check("before")
-	heads, tails := s.passAll()
+	heads, tails := s.passAll(underWay{slot: -1})
 	check("while words are swept")
 	s.sweepCleared(heads, tails)
 	check("after")

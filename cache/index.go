@@ -173,9 +173,11 @@ func (s *shard) vacateLocked(bucket uint32, depth int) (slot uint32, ok bool) {
 // moveSlotLocked moves a word to an empty slot of a bucket where readers look
 // for it as well, or will once version has grown by step.
 func (s *shard) moveSlotLocked(from, to uint32, w word, step uint64) {
+	s.logHeld = true // both stores in one group
 	s.putLocked(to, w)
 	s.index.version.Add(step)
 	s.putLocked(from, 0)
+	s.logHeld = false
 	s.movedLocked(from, to)
 }
 
@@ -203,6 +205,7 @@ func (s *shard) splitLocked() bool {
 	}
 	var moved [bucketSlots]uint32
 	count := 0
+	s.logHeld = true // all stores in one group
 	for i := uint32(0); i < bucketSlots; i++ {
 		slot := from*bucketSlots + i
 		w := s.index.load(slot)
@@ -218,6 +221,7 @@ func (s *shard) splitLocked() bool {
 		s.putLocked(slot, 0)
 		s.movedLocked(slot, n*bucketSlots+uint32(i))
 	}
+	s.logHeld = false
 	return true
 }
 
@@ -240,6 +244,9 @@ func (s *shard) warmIndex() {
 // putLocked is the one way a slot changes, but for eviction: stored, and written
 // to the journal. A MemoryOnly entry is 0 in the journal. // I5
 func (s *shard) putLocked(slot uint32, w word) {
+	if s.log != nil {
+		s.logStoreLocked(slot, w)
+	}
 	s.storeLocked(slot, w)
 	s.journal.append(slot, w.onFile())
 }

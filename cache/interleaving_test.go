@@ -56,7 +56,7 @@ func TestClearedSegmentsOutliveTheirWords(t *testing.T) {
 	before := s.queues[smallQueue]
 	number := s.segmentAt(smallQueue, before.head).number.Load()
 	s.sweepMu.Lock()
-	heads, tails := s.passAll()
+	heads, tails := s.passAll(underWay{slot: -1})
 	for i := range 400 {
 		mustSet(t, c, testKey(1000+i), testValue(i, 300))
 	}

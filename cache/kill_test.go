@@ -77,6 +77,9 @@ type killLife struct {
 	after   atomic.Uint64 // on the child's clock; 0: nobody waits
 	resumed chan struct{} // has one when a write began later than that
 
+	gap       killGap // the live log was not whole at some time
+	gapBefore bool    // or that of the life before
+
 	outcome       Outcome
 	weak          uint32
 	generation    uint64
@@ -113,6 +116,7 @@ func (l *killLife) listen(r io.Reader) {
 }
 
 func (l *killLife) take(n note) {
+	l.takeGap(n)
 	switch n.Kind {
 	case noteHello:
 		l.begin = time.Unix(0, int64(n.A))
@@ -204,6 +208,8 @@ type killRun struct {
 	dir   string
 	lives uint64
 
+	log killLog
+
 	// What the newest child that told its state left behind.
 	base   [killWriters]killState
 	before *killLife // nil: there was none
@@ -240,8 +246,17 @@ func TestKilledProcess(t *testing.T) {
 	if racing {
 		t.Skip("the detector does not see other processes, and slows them down")
 	}
-	r := &killRun{t: t, rng: newRand(t), seed: *seedFlag, opening: 10 * time.Millisecond, how: make(map[string]int)}
-	for i := 0; r.killed() < max(*kills, 10); i++ {
+	r := newKillRun(t)
+	r.run(max(*kills, 10))
+}
+
+func newKillRun(t *testing.T) *killRun {
+	return &killRun{t: t, rng: newRand(t), seed: *seedFlag, opening: 10 * time.Millisecond, how: make(map[string]int)}
+}
+
+// run kills n processes.
+func (r *killRun) run(n int) {
+	for i := 0; r.killed() < n; i++ {
 		if i%10 == 0 {
 			r.little = (i/10+i/20)%2 == 0
 			r.fresh()
@@ -258,6 +273,7 @@ func (r *killRun) fresh() {
 		r.finish()
 	}
 	r.dir = filepath.Join(r.t.TempDir(), "cache")
+	r.log.fresh()
 	r.base, r.before, r.died = [killWriters]killState{}, nil, 0
 	r.shards, r.clocks = killShards, killClocks{back: r.clocks.back, forward: r.clocks.forward, jumps: r.clocks.jumps}
 }
@@ -272,6 +288,7 @@ func (r *killRun) finish() {
 	if !r.before.closed {
 		r.t.Fatalf("a child did not close its cache:\n%s", r.before.torn)
 	}
+	r.log.gone(r.t, r.before)
 	files, err := filepath.Glob(filepath.Join(r.dir, "*"))
 	if err != nil || len(files) < 4 {
 		r.t.Fatalf("files %v, %v", files, err)
@@ -356,6 +373,7 @@ func (r *killRun) launch(name string, change func(p *killPlan)) *killProcess {
 		plan.MaxBytes, plan.Lossy = killLittle, true
 	}
 	r.clocks.set(r.rng, &plan)
+	r.log.plan(r.rng, &plan)
 	if change != nil {
 		change(&plan)
 	}
@@ -376,6 +394,7 @@ func (r *killRun) end(name string, c *killProcess) {
 	case !c.died.IsZero():
 		r.how[name]++
 	}
+	r.log.end(r.t, l)
 	if l.told == 0 {
 		r.second++
 		return // it has written nothing of its own: the next one has to find the same
@@ -434,6 +453,7 @@ func (r *killRun) judge(name string, l *killLife) {
 	if l.weak > 0 {
 		r.weak++
 	}
+	r.log.promise(r.before)
 	if b := r.before; b != nil {
 		r.judgeCut(name, b, l, &found)
 		if b.flushed > l.generation || b.flushed > 0 && l.outcome == OutcomeCold {
@@ -446,7 +466,7 @@ func (r *killRun) judge(name string, l *killLife) {
 		if l.effect > l.cause && (l.cause != 0 || !lossy) || l.cause < b.floor.cause || l.effect < b.floor.effect {
 			r.t.Errorf("life %d: effect %#x, its cause %#x; acknowledged were %#x, %#x", r.lives, l.effect, l.cause, b.floor.effect, b.floor.cause)
 		}
-	} else if found != r.base || l.outcome != OutcomeCold {
+	} else if found != r.base || l.outcome != OutcomeCold && r.log.dir == "" { // with it Open writes a generation
 		r.t.Errorf("life %d: an empty directory, and %v with entries", r.lives, l.outcome)
 	}
 	r.base = found

@@ -131,6 +131,9 @@ func (s *shard) retireLargeLocked(w word, h header) {
 // retireListLocked frees the segments that a list of queue q names.
 func (s *shard) retireListLocked(q uint8, list []byte) {
 	s.ownLocked(q, -len(list)/8)
+	if s.log != nil && q < fileQueues {
+		s.logDiedLocked(list)
+	}
 	for ; len(list) >= 8; list = list[8:] {
 		n := binary.LittleEndian.Uint64(list)
 		seg := s.large.at(n)

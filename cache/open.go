@@ -51,11 +51,15 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 	type loaded struct {
 		res   *loader.Result
 		sizes dump.Sizes
+		live  liveLeft
 		err   error
 	}
 	if p.answered {
+		live := p.live
+		p.live = liveLeft{} // until then it is not ours
 		l, ok := within(ctx, func() (l loaded) {
-			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t))
+			l.live = live
+			l.res, l.err = loader.Load(ctx, p.loaderOptions(o, t, &l.live))
 			l.sizes = dump.Measure(p.fs, p.dir, o.Durability.WeakDir)
 			return l
 		}, func(l loaded) {
@@ -63,9 +67,10 @@ func (p *persistence) load(ctx context.Context, o *Options, t *trial) (*loader.R
 				_ = l.res.Close()
 			}
 			p.links.release()
+			l.live.close()
 		})
 		if ok {
-			p.sizes = l.sizes
+			p.sizes, p.live = l.sizes, l.live
 			return l.res, l.err
 		}
 	}
@@ -78,13 +83,16 @@ func (p *persistence) noAnswer(o *Options, ctx context.Context) error {
 
 // loaderOptions translates Options for the loader. Who asks for a generation by
 // number wants it whatever its age.
-func (p *persistence) loaderOptions(o *Options, t *trial) loader.Options {
+func (p *persistence) loaderOptions(o *Options, t *trial, live *liveLeft) loader.Options {
 	lo := loader.Options{
 		FS: p.fs, Dir: p.dir, WeakDir: o.Durability.WeakDir, Schema: o.Schema,
 		Generation: t.generation,
 		Positional: o.Recovery.Positional || p.network != "",
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
+	}
+	if live.find(p, o); live.dir != nil {
+		lo.Live = live.read
 	}
 	if o.Recovery.Generation != 0 {
 		lo.Durable = true
@@ -165,6 +173,8 @@ func (p *persistence) layOut(o *Options, res *loader.Result, geo pagefile.Geomet
 	c.persist, p.notices, p.clock, p.geo = p, c.notices, &c.clock, geo
 	if o.readOnly() {
 		c.mode.Store(modeRead)
+	} else if o.Durability.Live != "" {
+		p.newLive(c)
 	}
 	limit := max(o.MaxBytes/8/journalEntry/int64(geo.Shards), leastJournal)
 	if c.journals, err = newChunks(journalRoom(limit, geo.Shards)); err != nil {
@@ -188,7 +198,7 @@ func (p *persistence) forget(res *loader.Result) {
 // cold drops what was loaded; the generations stay until a new one is complete.
 func (p *persistence) cold(res *loader.Result) {
 	res.Record, res.Shards, res.Weak = nil, nil, 0
-	res.Chain = pagefile.WeakPos{}
+	res.Chain, res.Live, res.Unfinished = pagefile.WeakPos{}, nil, nil
 }
 
 // takeUp has the cache go on in time, and name what it was opened from.
@@ -208,7 +218,9 @@ func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
 		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
 		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
+		Live: res.Live, Severed: len(res.Unfinished) > 0, Clock: res.Clock,
 	}
+	p.unfinished = res.Unfinished
 	if res.Record != nil {
 		for i := range res.Shards {
 			start.Count += len(res.Shards[i].Segments)
@@ -245,6 +257,9 @@ func (p *persistence) config(c *Cache) dump.Config {
 	}
 	if p.result.Reset {
 		cfg.Obsolete = []string{loader.ResetName}
+	}
+	if c.livelog != nil {
+		cfg.Linking, cfg.Linked = c.livelog.linking, c.livelog.linked
 	}
 	if d.Weak > 0 {
 		cfg.WeakBytes = weakRing(o.MaxBytes)

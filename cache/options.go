@@ -81,7 +81,23 @@ type Options struct {
 
 // Durability says when generations are written.
 type Durability struct {
-	Interval    time.Duration // between durable generations; default 1 s; negative: only Flush and Close
+	Interval time.Duration // between durable generations; default 1 s; negative: only Flush and Close
+	// Live is a folder on a tmpfs, made if it is missing and of this user alone, for a
+	// log of what was written since the newest weak generation: with it a killed process
+	// loses nothing that returned, once Open has. It needs weak generations, Linux, and
+	// the same folder at the next Open; copies of a directory need one each. The log
+	// takes an eighth of MaxBytes, 1 to 64 MiB, of memory, allocated when the cache opens
+	// and charged to the process's control group; in a container the folder is a mount of
+	// its own (medium: Memory, or a tmpfs volume) that outlives the process. A Set takes
+	// half as long again.
+	//
+	// Health and a line in the Logger say where it does not serve, and weak generations
+	// do: for good without tmpfs, room or rights; until the next generation while the
+	// disk is too slow for the log or for them, which Stats.LiveGaps counts. A log that
+	// was not whole makes the next Open's outcome partial. Close removes the file; that
+	// of a killed process stays until the directory is opened with the option. Whoever
+	// truncates the file kills the process. "": no log.
+	Live        string
 	Weak        time.Duration // between weak generations, for killed processes, from the first durable one on; default 5 ms; negative: none
 	WeakDir     string        // folder of their ring, a tmpfs say; default the cache's own
 	DirtyBytes  int64         // flush earlier once this much changed; default MaxBytes/16, 1 MiB at least
@@ -190,6 +206,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cache: Options.Schema has %d bytes; the most is 255", len(o.Schema))
 	case o.Durability.Keep < 2 || o.Durability.Keep > 8:
 		return fmt.Errorf("cache: Durability.Keep is %d; 2 to 8 are possible", o.Durability.Keep)
+	case o.Durability.Live != "" && o.Durability.Weak < 0:
+		return fmt.Errorf("cache: Durability.Live is %q, and Durability.Weak is %v; a live log lasts from one weak generation to the next", o.Durability.Live, o.Durability.Weak)
 	case o.Recovery.Verify > VerifyEager:
 		return fmt.Errorf("cache: Recovery.Verify is %d; see VerifyMode", o.Recovery.Verify)
 	case o.Recovery.Unclean > UncleanDiscard:

@@ -49,6 +49,10 @@ type persistence struct {
 	mapped             int64      // bytes of files, until release
 	sizes              dump.Sizes // of the files that Open found
 
+	live       liveLeft
+	unfinished []loader.LiveOp   // that Open finishes
+	leaving    []<-chan struct{} // see parting
+
 	mu     sync.Mutex
 	report RecoveryReport
 	outage outage
@@ -83,8 +87,16 @@ func (p *persistence) begin(ctx context.Context, c *Cache) {
 	if res := p.result; res == nil || res.Foreign || c.opts.readOnly() {
 		return
 	}
+	if p.live.named && (c.livelog == nil || c.livelog.failed()) {
+		limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
+		p.parting(limit, p.dropToken)
+		cancel()
+	}
 	p.dumper = dump.New(p.config(c), c.source(), p.start)
 	p.start = dump.Start{}
+	if c.livelog != nil {
+		p.beginLive(ctx, c)
+	}
 	p.settle(ctx, &c.opts)
 	p.dumper.Start()
 	if !c.opts.hooks.step && !c.opts.hooks.lazily {
@@ -161,13 +173,25 @@ func (p *persistence) close(ctx context.Context) error {
 }
 
 // release gives up the directory. A dumper whose disk hangs keeps the lock until
-// it has let go of the files.
-func (p *persistence) release() {
+// it has let go of the files, and so does a live log that is being made or removed.
+func (p *persistence) release(l *liveLog) {
+	busy := p.leaving
 	if p.dumper != nil {
+		busy = append(busy, p.dumper.Done())
+	}
+	if l != nil {
+		busy = append(busy, l.made)
+	}
+	for i, done := range busy {
 		select {
-		case <-p.dumper.Done():
+		case <-done:
 		default:
-			go func() { <-p.dumper.Done(); p.abandon() }()
+			go func() {
+				for _, done := range busy[i:] {
+					<-done
+				}
+				p.abandon()
+			}()
 			return
 		}
 	}
@@ -179,6 +203,7 @@ func (p *persistence) abandon() {
 	if p.result != nil {
 		_ = p.result.Close()
 	}
+	p.live.close()
 	if p.lock != nil {
 		_ = p.lock.Close()
 	}
@@ -208,6 +233,9 @@ func (c *Cache) persistStats(st *Stats) {
 	st.PagesScrubbed, st.PagesMended = d.Scrubbed, d.Damaged
 	st.OnDisk, st.DumpBusy = d.OnDisk, d.Worked
 	st.LastVerified = c.persist.checks.verified.Load()
+	if c.livelog != nil {
+		st.LiveGaps = c.livelog.gaps.Load()
+	}
 }
 
 func randomWord() uint64 {

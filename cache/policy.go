@@ -114,6 +114,7 @@ func (s *shard) passLocked(v *victim, p *pressure) bool {
 	default:
 		s.ghostsOf(q).add(v.hash, s.ghostRoom())
 	}
+	s.logEvictedLocked(v)
 	s.storeLocked(v.slot, 0) // head says it, not the journal
 	s.evictedLocked(v.w, v.head)
 	return true
@@ -137,6 +138,7 @@ func (s *shard) moveOnLocked(v *victim, target uint8, uses int) bool {
 		return false
 	}
 	copy(s.recordAt(target, pos), v.rec)
+	s.logRecordLocked(target, pos, len(v.rec)/unitSize)
 	s.putLocked(v.slot, makeWord(target, pos, v.w.tag()).withFreq(uses))
 	s.walked.moved += uint64(len(v.rec))
 	if own, _ := v.head.layout(s.segmentSize); own > 0 {

@@ -136,6 +136,7 @@ func (s *shard) sealLocked(q uint8) {
 	end := (off + pageSize - 1) &^ (pageSize - 1)
 	clear(s.frames.bytes(seg.frame.Load())[off:end])
 	seg.fill.Store(uint32(off / unitSize))
+	s.logSealLocked(q, seg, s.seqOf(qu.tail), off/unitSize)
 	qu.tail = s.startOf(s.seqOf(qu.tail) + 1)
 }
 

@@ -90,6 +90,9 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	found := s.applyJournals(l, from.Journals)
 	s.emptyDanglingLocked(l)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
+	if p := s.cache.persist; p != nil {
+		s.guessed = p.live.token != 0
+	}
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found
 	if l.left.Load() == 0 {

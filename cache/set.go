@@ -61,6 +61,9 @@ type entry struct {
 
 	guard guard  // of a conditional write
 	value []byte // as it was given
+
+	kept   []kept // where the live log has a large value's segments; see livelog.go
+	keptAt uint64 // the cut that it had gone on from
 }
 
 // cause is why what it replaces leaves: absence replaces nothing.
@@ -90,6 +93,15 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 
 // store stores what was checked, or answers conflict.
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
+	if c.livelog != nil && c.keeps(key, value, &o) {
+		c.batches.RLock() // no cut before what is kept of it is told
+		defer c.batches.RUnlock()
+	}
+	return c.storeUncut(key, value, o, g)
+}
+
+// storeUncut is store for who holds batches.
+func (c *Cache) storeUncut(key, value []byte, o EntryOptions, g guard) outcome {
 	var e entry
 	ok := c.prepare(&e, key, value, o)
 	e.guard = g
@@ -103,7 +115,7 @@ func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 func (c *Cache) putOrForget(e *entry, ok bool) outcome {
 	o := changed
 	if ok {
-		o = c.put(e)
+		o = c.putKept(e)
 	}
 	if o != changed {
 		return o
@@ -144,10 +156,7 @@ func (c *Cache) check(key, value []byte) error {
 func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 	now, t := c.now(), c.termsIn(o)
 	e.hash, e.key, e.body, e.value, e.q = c.hash.sum(key), key, value, value, o.queue()
-	var flags uint8
-	if o.TTL == 0 && t.slides != nil {
-		flags = flagSliding
-	}
+	flags := t.flagsOf(o.TTL)
 	if headerSize+len(key)+len(value) > c.segmentSize/2 {
 		own, _ := layout(len(key), len(value), c.segmentSize)
 		if e.body, ok = c.fillLarge(value, own, c.takeFrame); !ok {
@@ -157,6 +166,16 @@ func (c *Cache) prepare(e *entry, key, value []byte, o EntryOptions) (ok bool) {
 	}
 	e.head = makeHeader(len(key), len(value), flags, t.expiry(now, e.hash, t.ttlOf(o.TTL)), now)
 	return true
+}
+
+// putKept is put for an entry of which the live log, if there is one, has all by then.
+func (c *Cache) putKept(e *entry) outcome {
+	if c.livelog == nil || !e.head.large() {
+		return c.put(e)
+	}
+	c.livelog.keep(e)
+	defer c.livelog.forget(e)
+	return c.put(e)
 }
 
 // put stores a prepared entry, making room until it fits. It answers changed if
@@ -189,6 +208,9 @@ func (c *Cache) put(e *entry) outcome {
 			return conflict
 		}
 		if crossed {
+			if c.livelog != nil {
+				c.livelog.tick()
+			}
 			c.help(max(e.head.size(s.segmentSize), (cleanMask+1)*unitSize), tight, e.q)
 		}
 		return hit
@@ -239,10 +261,17 @@ func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.newest != ahead {
 		s.writeLocked(q, pos, e.head, e.key, e.body)
 	}
+	s.logRecordLocked(q, pos, units) // whatever becomes of it: tail is beyond it
 	if !found {
 		if slot, ok = s.slotLocked(e.hash); !ok {
 			s.dropBodyLocked(e)
 			return hit, true
+		}
+	}
+	if s.log != nil {
+		s.logEntryLocked(e)
+		if found && !tagged {
+			s.logDyingLocked(old, oldHead)
 		}
 	}
 	w := makeWord(q, pos, tagOf(e.hash)).withFreq(uses)
@@ -323,6 +352,7 @@ func (s *shard) evictSlotLocked(slot uint32) bool {
 		return false
 	}
 	h := readHeader(rec)
+	s.logDyingLocked(w, h)
 	s.putLocked(slot, 0)
 	s.evictedLocked(w, h)
 	return true
@@ -335,6 +365,7 @@ func (s *shard) dropBodyLocked(e *entry) {
 		l.noteLocked(s, e.head, e.key, e.body, CauseEvicted)
 	}
 	s.cache.freeLarge(e.list(s.segmentSize))
+	s.commitTagLocked(e.guard.tag)
 }
 
 // findLocked looks key up by comparing keys: its slot, word and header if it is
@@ -399,7 +430,11 @@ func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (out
 	case o == absent:
 	case !g.passesLocked(s, o == hit, w, h):
 		o = conflict
+	case o == miss:
+		s.commitTagLocked(g.tag)
 	case o == hit:
+		s.tagLocked(g.tag)
+		s.logDyingLocked(w, h)
 		s.putLocked(slot, 0)
 		s.forgetLocked(w, h, why)
 		s.stats.deletes.Add(1)

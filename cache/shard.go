@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/embercache/ember/dump"
+	"github.com/embercache/ember/pagefile"
 )
 
 // A shard is a part of the cache with a lock, an index and queues of its own.
@@ -78,6 +79,14 @@ type shard struct {
 	rests     map[uint64]int64
 	restsFull int64
 	cut       dump.ShardCut // what the last cut noted, until the cutter takes it
+
+	// Of Durability.Live; see livelog.go.
+	log      *pagefile.LiveWriter // nil: none
+	logHeld  bool                 // stores wait for the next group
+	logDelta int64                // entries that the group brings, and the gauges do not know
+	logDead  int64                // entries that Clear has ended, and the gauges still have
+	logTag   uint64               // of the next group
+	logHead  uint64               // both heads together, of the last one
 }
 
 func (s *shard) count() int { return int(s.entries.Load()) }

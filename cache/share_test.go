@@ -86,7 +86,7 @@ func TestAVictimInTheMidstOfClearSetsNoShare(t *testing.T) {
 	s := c.shards[0]
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
-	heads, tails := s.passAll()
+	heads, tails := s.passAll(underWay{slot: -1})
 	s.lock()
 	s.victimLocked()
 	s.unlock()

@@ -92,6 +92,7 @@ func (s *shard) slideLocked(a *slide, now int64) (o outcome, units int) {
 	to := s.recordAt(q, pos)
 	copy(to, rec[:units*unitSize])
 	h.withExpiry(expiry).put(to)
+	s.logRecordLocked(q, pos, units)
 	s.unmarkLocked(q, s.positionLocked(w))
 	s.putLocked(slot, makeWord(q, pos, w.tag()).withFreq(w.freq()))
 	return hit, units

@@ -150,7 +150,7 @@ func TestNothingSlidesOverAClear(t *testing.T) {
 		t.Fatal("missing")
 	}
 	s.sweepMu.Lock()
-	heads, tails := s.passAll()
+	heads, tails := s.passAll(underWay{slot: -1})
 	a := slide{s, r.slot, r.w, &c.terms}
 	s.slide(&a, c.now())
 	s.sweepCleared(heads, tails)

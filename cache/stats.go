@@ -26,6 +26,7 @@ type Stats struct {
 	FullGenerations, WeakGenerations uint64
 	FlushPages, FlushBytes           uint64 // pages that went home; bytes that durable generations wrote
 	LeftOut                          uint64 // pages evicted before they could go home
+	LiveGaps                         uint64 // weak generations until which a live log was full; see Durability.Live
 	// Pages that the scrub read back from the disk and compared, and how many of them,
 	// of blobs, images and records of the newest generation, and of files that were
 	// removed, were written again elsewhere.
@@ -76,7 +77,7 @@ func (s Stats) Sub(t Stats) Stats {
 		{&s.PagesCorrupt, &t.PagesCorrupt}, {&s.Undecoded, &t.Undecoded}, {&s.Faults, &t.Faults},
 		{&s.Flushes, &t.Flushes}, {&s.FlushErrors, &t.FlushErrors},
 		{&s.FullGenerations, &t.FullGenerations}, {&s.WeakGenerations, &t.WeakGenerations},
-		{&s.FlushPages, &t.FlushPages}, {&s.FlushBytes, &t.FlushBytes}, {&s.LeftOut, &t.LeftOut},
+		{&s.FlushPages, &t.FlushPages}, {&s.FlushBytes, &t.FlushBytes}, {&s.LeftOut, &t.LeftOut}, {&s.LiveGaps, &t.LiveGaps},
 		{&s.PagesScrubbed, &t.PagesScrubbed}, {&s.PagesMended, &t.PagesMended},
 	} {
 		*c[0] -= *c[1]

@@ -55,6 +55,7 @@ func (s *shard) sweepSegment(q uint8, pos, number uint64, keep bool) {
 		if n := h.units(s.segmentSize) * unitSize; h.keyLen() == 0 || n > len(rec) {
 			s.loseLocked(slot, w)
 		} else if v := (victim{slot: slot, w: w, head: h, rec: rec[:n]}); !keep || s.cache.over(h) || !s.moveOnLocked(&v, q, w.freq()) {
+			s.logDyingLocked(w, h)
 			s.putLocked(slot, 0) // head has not passed it: the journal says it
 			s.evictedAsLocked(w, h, why)
 		}

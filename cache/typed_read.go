@@ -73,8 +73,13 @@ func (t *Typed[K, V]) keep(b *typedBuffer, v V, r *reading) {
 	if t.encodeValue(b, v) != nil || t.c.check(b.key, b.value) != nil {
 		return
 	}
+	o := EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly(), terms: t.terms}
+	if t.c.livelog != nil && t.c.keeps(b.key, b.value, &o) {
+		t.c.batches.RLock() // as in store
+		defer t.c.batches.RUnlock()
+	}
 	var e entry
-	ok := t.c.prepare(&e, b.key, b.value, EntryOptions{MemoryOnly: t.o.MemoryOnly || r.memoryOnly(), terms: t.terms})
+	ok := t.c.prepare(&e, b.key, b.value, o)
 	e.head = e.head.at(r.head)
 	e.guard = r.guard
 	t.c.putOrForget(&e, ok)

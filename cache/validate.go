@@ -97,6 +97,7 @@ func (c *Cache) admit(ctx context.Context, o *Options) (*Cache, error) {
 			return nil, fmt.Errorf("cache: open %s: verify: %w", p.dir, err)
 		}
 	}
+	p.finish(c) // whoever validates is not shown half a batch
 	if err := c.validate(o); err != nil {
 		c.discard(ctx)
 		if o.Recovery.Generation != 0 {
@@ -167,5 +168,6 @@ func (p *persistence) again(o *Options) *persistence {
 	}
 	next := newPersistence(p.dir, o)
 	next.lock, next.network, next.inMemory, next.answered, next.began = p.lock, p.network, p.inMemory, p.answered, time.Now()
+	next.live = p.live
 	return next
 }

@@ -13,6 +13,7 @@ var (
 	errJournalLost = errors.New("weak generations paused: a journal overflowed")
 	errLap         = errors.New("weak generations paused: a queue is a lap beyond its image")
 	errDamage      = errors.New("weak generations paused: what was opened is damaged")
+	errInherited   = errors.New("weak generations paused: what was opened is not all in the ring")
 )
 
 // A chain is the weak chain: one link per cut, each naming the one before it by
@@ -23,16 +24,18 @@ type chain struct {
 	units          uint64 // per segment
 	lineage, opens uint64
 
-	ring  *ring
-	up    bool
-	first uint64                // number of the anchor that it began with, 0: an earlier process began it
-	why   error                 // of being down; nil: it never was up
-	pos   pagefile.WeakPos      // after the newest link; Offset is kept by ring
-	cuts  []pagefile.ShardState // of the newest cut, where the next link begins
-	heads [][fileQueues]uint64  // at the start of the image in force; nil: none
-	since int64                 // bytes of links since the newest durable cut
-	links uint64                // written
-	bytes int64                 // of them
+	ring      *ring
+	up        bool
+	first     uint64                // number of the anchor that it began with, 0: an earlier process began it
+	why       error                 // of being down; nil: it never was up
+	pos       pagefile.WeakPos      // after the newest link; Offset is kept by ring
+	cuts      []pagefile.ShardState // of the newest cut, where the next link begins
+	heads     [][fileQueues]uint64  // at the start of the image in force; nil: none
+	inherited []pagefile.Section    // see Inherit; nil once the chain begins again
+	clock     int64                 // of it
+	since     int64                 // bytes of links since the newest durable cut
+	links     uint64                // written
+	bytes     int64                 // of them
 
 	builder pagefile.BlobBuilder
 	section pagefile.Section
@@ -43,12 +46,14 @@ type chain struct {
 	memory  func(n int) (b []byte, free func()) // for an arena that is not kept; nil: the heap
 	free    func()                              // gives the arena back; nil: it is kept
 	stopped func() error                        // says when nothing is to be written any more
+	linking func(pagefile.WeakPos)              // is told of each link before it is written; nil: nobody is
 }
 
 // add writes a cut as a link. A chain that is down begins anew with an anchor,
 // if the cut is a durable one: a link without content that nothing leads to, for
 // the record to name.
 func (ch *chain) add(c *Cut, anchor bool) {
+	ch.inherited = nil // what comes later is not in it
 	if ch.up {
 		if err := ch.follow(c); err != nil {
 			ch.stop(err)
@@ -129,6 +134,9 @@ func (ch *chain) write(anchor bool) error {
 	at, ok := ch.ring.fit(ch.builder.Len(), anchor)
 	if !ok {
 		return errRingFull
+	}
+	if ch.linking != nil {
+		ch.linking(pagefile.WeakPos{File: ch.ring.id, Number: ch.pos.Number + 1, Hash: ch.builder.Hash()})
 	}
 	hash, n, err := ch.builder.WriteTo(ch.ring.file, ch.ring.offset(at))
 	if err != nil {

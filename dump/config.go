@@ -50,6 +50,13 @@ type Config struct {
 	// written. May be nil: it never is.
 	Pressed func() bool
 
+	// Linking is called before a link is written, with its number and hash: whoever
+	// goes on from it can say so before a killed process finds it. May be nil.
+	Linking func(pos pagefile.WeakPos)
+	// Linked is called after each cut, by who took it: where its link ends, and whether
+	// a killed process would find the chain up to there. May be nil.
+	Linked func(c *Cut, pos pagefile.WeakPos, ok bool)
+
 	SlowAfter  time.Duration // a step of writing that takes longer is told of; default 1 s
 	ScrubPause time.Duration // between two pieces of a scrub; default 1 s, negative: none
 

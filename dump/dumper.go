@@ -28,6 +28,7 @@ type Dumper struct {
 	quit      chan struct{} // closed by Close
 	done      chan struct{} // closed when no file is touched any more
 	kick      chan struct{} // wakes the durable loop
+	soon      chan struct{} // wakes the weak loop
 	loops     sync.WaitGroup
 	readers   sync.WaitGroup // of files, beside the leader
 
@@ -106,6 +107,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		quit:     make(chan struct{}),
 		done:     make(chan struct{}),
 		kick:     make(chan struct{}, 1),
+		soon:     make(chan struct{}, 1),
 		pending:  newPending(shards, cfg.PendingBytes),
 		base:     restored(&start),
 		forecast: newForecast(shards),
@@ -133,7 +135,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		d.lineage = start.Record.Lineage
 	}
 	d.stats.OnDisk = d.onDisk()
-	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped,
+	d.chain = chain{src: src, units: cfg.Geometry.UnitsPerSegment(), lineage: d.lineage, opens: d.opens, stopped: d.stopped, linking: cfg.Linking,
 		cuts: make([]pagefile.ShardState, shards), heads: d.base.heads, memory: cfg.Memory}
 	if start.Record != nil {
 		d.restore(&start)
@@ -308,6 +310,9 @@ func (d *Dumper) cutLocked(anchor bool) *Cut {
 	d.look() // a disk that hangs shows what waits for it
 	slow := d.watchStep("write weak generation", true)
 	d.chain.add(c, anchor)
+	if d.cfg.Linked != nil {
+		d.cfg.Linked(c, d.chain.pos, d.chain.follows(d.base.record))
+	}
 	d.src.Drop(d.pending.shrink())
 	slow()
 	d.look()

@@ -217,6 +217,7 @@ func (d *Dumper) resume(s *Start) {
 		d.chain.why = errDamage
 	}
 	d.baseRing, d.baseRingEnd = r, r.position(own)
+	d.chain.leave(s)
 }
 
 // earlierLink is where the links end that the generation before the record

@@ -33,7 +33,15 @@ type Start struct {
 	Image *pagefile.ImageReader
 	// Chain is where the weak chain that was applied ends, Record.Weak if none of
 	// its links was. File 0: there is no chain.
-	Chain  pagefile.WeakPos
+	Chain pagefile.WeakPos
+	// Live is what was recovered beyond Chain, as sections of a link that no ring has
+	// yet: Inherit writes it before anything else. Severed says that it must not,
+	// and that no chain goes on until the next generation: what was recovered is at no
+	// cut.
+	Live    []pagefile.Section
+	Severed bool
+	Clock   int64 // of what was recovered, ms
+
 	Shards []StartShard // of the geometry's number; empty if Record is nil
 	Count  int          // of their segments
 	Sizes  Sizes        // of the directory's files; nil: unknown

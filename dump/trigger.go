@@ -93,11 +93,20 @@ func (d *Dumper) weakLoop() {
 			}
 			continue
 		case <-tick.C:
+		case <-d.soon:
 		}
 		d.Weak() // its error is Health's
 		if d.due(time.Now()) {
 			d.wake()
 		}
+	}
+}
+
+// WeakSoon asks for a weak generation before its time. It does not wait.
+func (d *Dumper) WeakSoon() {
+	select {
+	case d.soon <- struct{}{}:
+	default:
 	}
 }
 

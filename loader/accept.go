@@ -43,7 +43,9 @@ func (l *load) recent(rec *pagefile.Record) bool {
 
 // goesOn reports whether somebody wrote after the record that was chosen: a
 // process that opened it and had not written a generation when it ended.
-func (l *load) goesOn() bool { return l.res.Weak > 0 || l.found.has(ChainTorn) }
+func (l *load) goesOn() bool {
+	return l.res.Weak > 0 || l.found.has(ChainTorn) || l.found.has(LiveApplied) || l.found.has(LiveEnded)
+}
 
 // refuseUnclean makes the Result cold, with what the records say.
 func (l *load) refuseUnclean() {
@@ -52,4 +54,5 @@ func (l *load) refuseUnclean() {
 	l.forget()
 	l.res.Retained = retained
 	l.res.Weak, l.res.Chain, l.drafts = 0, pagefile.WeakPos{}, nil
+	l.res.Live, l.res.Unfinished = nil, nil
 }

@@ -40,6 +40,7 @@ func (l *load) applyChain() {
 	}
 	defer src.Close()
 	l.applyLinks(l.readChain(src, name, start), name)
+	l.applyLive()
 	if l.unread {
 		l.res.Chain = pagefile.WeakPos{} // more may follow: nothing is to be put in its place
 	}

@@ -48,6 +48,14 @@ type Result struct {
 	Clock  int64 // the newest of record and links, ms
 	Shards []Shard
 
+	// Live is what a live log had after Chain, by shard. Before anything else is
+	// written to the ring it is written there, as one link: with a part of it nothing
+	// would lead to the rest.
+	Live []pagefile.Section
+	// Unfinished is what was under way then. It has to be finished, and the cache is
+	// at no cut before: no link may say that it is.
+	Unfinished []LiveOp
+
 	Image    *pagefile.ImageReader // nil: none, or lost
 	Pages    io.ReaderAt           // mapping or file; fails if there is none
 	Findings []Finding

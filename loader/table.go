@@ -73,6 +73,8 @@ const (
 	ChainTorn     = "chain-torn"
 	ChainNonsense = "chain-nonsense"
 	ChainMissing  = "chain-missing"
+	LiveApplied   = "live-applied"
+	LiveEnded     = "live-ended"
 )
 
 // Table is the recovery table: every case that Load knows, in the order in which
@@ -313,6 +315,18 @@ var chainCases = []Case{{
 	Decision:  "the durable state stands, and the next generation begins a chain",
 	Why:       "links are for a process that was killed; nothing of them was promised to outlive the machine",
 	Cost:      CostNothing,
+}, {
+	Label:     LiveApplied,
+	Condition: "a live log goes on from the newest link",
+	Decision:  "it applies as one link more",
+	Why:       "the process ended between two links, and the memory of the log outlived it",
+	Cost:      CostNothing,
+}, {
+	Label:     LiveEnded,
+	Condition: "a live log goes on from the newest link, and a half of it is not whole, was written over or does not verify",
+	Decision:  "nothing of that half applies",
+	Why:       "of what came after a cut all shards count or none (I9): weak generations serve, and what had returned since the newest is missing",
+	Cost:      CostEntries,
 }}
 
 // lookup returns the case of a label and where it stands in the table.

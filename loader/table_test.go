@@ -474,6 +474,8 @@ var tableTests = map[string]tableTest{
 			}
 		},
 	},
+	LiveApplied: liveCase(nil),
+	LiveEnded:   liveCase(func(m *liveModel) { m.l.Break(m.seq) }, LiveApplied),
 }
 
 // Where things lie in the sample: an image of 4 shards of 2 index blocks each,

@@ -92,6 +92,13 @@ func (b *BlobBuilder) Len() int64 {
 	return roundUp(headerSize(len(b.header.Sections))+int64(b.end), BlobAlign)
 }
 
+// Hash is what WriteTo will return, before it writes anything.
+func (b *BlobBuilder) Hash() (hash uint64) {
+	b.header.Length = uint64(b.Len())
+	_, hash = b.header.append(nil)
+	return hash
+}
+
 // WriteTo writes the blob at off and returns its hash and length. It does not
 // sync. After an error n counts the bytes before the write that failed; those
 // after them may have changed too. The blob may be written again, elsewhere.

@@ -56,6 +56,20 @@ var formatOffsets = map[string]map[string]int{
 		"first block": shardFirstBlock, "heads": shardHeads, "tails": shardTails, "reserved": shardReserved,
 		"": shardSize,
 	},
+	"Live log": {
+		"magic": 0, "version": 4, "session": 8, "shards": 24, "size": 32, "checksum": 40, "bases": liveBases,
+		"broken": liveBroken, "intents": liveIntents, "areas": liveAreas,
+	},
+	"Live extent": {
+		"size": 0, "shard": 4, "used": extentUsed, "next": extentNext, "seq": extentSeq, "groups": liveExtent,
+	},
+	"Live group": {
+		"length": 0, "checksum": 8, "tag": 16, "state": 24,
+		"items, each kind u8, queue u8, reserved u16, and then": liveGroup,
+	},
+	"Live intent": {
+		"checksum": 0, "length": 8, "kind": 12, "reserved": 13, "seq": 16, "payload": liveIntent,
+	},
 	"Record": {
 		"magic": 0, "version": recordVersion, "flags": recordFlags, "length": recordLength,
 		"geometry": recordGeometry, "generation": recordNumbers, "image": recordNumbers + 40, "weak": recordWeak,

@@ -28,7 +28,7 @@ const (
 
 var decoders = []func(testing.TB) *fuzzing.Target{
 	nameTarget, holderTarget, structTarget, fileHeaderTarget, recordTarget, ringTarget,
-	blobTarget, sectionTarget, imageTarget, ghostsTarget,
+	blobTarget, sectionTarget, imageTarget, ghostsTarget, liveTarget,
 }
 
 func FuzzName(f *testing.F)       { nameTarget(f).Fuzz(f) }
@@ -41,6 +41,7 @@ func FuzzBlob(f *testing.F)       { blobTarget(f).Fuzz(f) }
 func FuzzSection(f *testing.F)    { sectionTarget(f).Fuzz(f) }
 func FuzzImage(f *testing.F)      { imageTarget(f).Fuzz(f) }
 func FuzzGhosts(f *testing.F)     { ghostsTarget(f).Fuzz(f) }
+func FuzzLive(f *testing.F)       { liveTarget(f).Fuzz(f) }
 
 // TestDecodersTakeAnything is all of them for a moment; with -executions, for long.
 func TestDecodersTakeAnything(t *testing.T) {

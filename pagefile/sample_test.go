@@ -316,6 +316,7 @@ func TestGolden(t *testing.T) {
 		"record":       record,
 		"image":        image,
 		"image-ghosts": sampleGhosts(t),
+		"live":         sampleLive().b,
 		"pagesum":      appendWords(nil, PageSum(1<<32|9, 3, pattern(PageSize, 0))),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, want) })

@@ -37,6 +37,7 @@ var decoders = []decoder{
 	{"./pagefile", "FuzzSection", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzImage", anything, executions, 10_000_000},
 	{"./pagefile", "FuzzGhosts", anything, executions, 10_000_000},
+	{"./pagefile", "FuzzLive", anything, executions, 10_000_000},
 	{"./loader", "FuzzChoose", anything, executions, 10_000_000},
 	{"./cache", "FuzzDecoders", anything, executions, 10_000_000},
 	{"./cache", "FuzzHeader", anything, executions, 10_000_000},
