@@ -124,9 +124,10 @@ func diskOptions() *Options {
 
 // A diskLoad writes the same keys round by round.
 type diskLoad struct {
-	t     *testing.T
-	c     *Cache
-	round int
+	t       *testing.T
+	c       *Cache
+	round   int
+	mayMiss bool // keys
 }
 
 func diskValue(i, round int) []byte { return testValue(i+diskKeys*round, 1000+i*40) }
@@ -153,6 +154,9 @@ func (d *diskLoad) wantRounds(c *Cache, least int) {
 	d.t.Helper()
 	for i := range diskKeys {
 		v, ok := c.Get(testKey(i))
+		if !ok && d.mayMiss {
+			continue
+		}
 		found := false
 		for round := d.round; ok && round >= least && !found; round-- {
 			found = string(v) == string(diskValue(i, round))
@@ -194,7 +198,10 @@ func TestFullDiskPausesWritingAndNothingElse(t *testing.T) {
 		if err := d.c.Health(); !errors.Is(err, ErrNoSpace) {
 			t.Fatalf("Health is %v on a full disk", err)
 		}
+		// One that succeeded before may lack what memory could not hold for it.
+		d.mayMiss = d.c.Stats().LeftOut > 0
 		d.wantRounds(open(t, copied, diskOptions()), good)
+		d.mayMiss = false
 		free()
 		soon(t, "Health is nil", func() bool { return d.c.Health() == nil })
 		d.serve()
