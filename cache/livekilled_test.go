@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -310,4 +311,22 @@ func TestLiveLogThatWasPassedOver(t *testing.T) {
 	c = openOn(t, stop.options())
 	defer drop(c)
 	sameContents(t, contents(c), want)
+}
+
+// TestInheritAfterCloseDoesNothing: Open's context ends while a log is taken up, and
+// Close fails before any cut. What then comes late has no ring to write to.
+func TestInheritAfterCloseDoesNothing(t *testing.T) {
+	k := liveCrashed(t, 2)
+	o := liveOptions(k.fs, k.m, 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Recovery.Validate = func(*Cache) error { cancel(); return nil }
+	c, err := Open(ctx, worldDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.fs.Fail(crashfs.Rule{Kind: crashfs.OpReadDir, Err: syscall.EIO})
+	if err := c.Close(); !errors.Is(err, syscall.EIO) {
+		t.Logf("Close returned %v", err) // the log was taken up before
+	}
+	_ = c.persist.dumper.Inherit()
 }

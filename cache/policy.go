@@ -65,8 +65,8 @@ func (s *shard) spansLocked() int64 { return s.spanLocked(smallQueue) + s.spanLo
 // the last to go: a value of over small's share would end with its own Set.
 func (s *shard) victimLocked() (q uint8, ok bool) {
 	small := s.spanLocked(smallQueue)
-	if s.small == 0 {
-		s.small = small // as it came to be: after a restart, as it was
+	if s.small == 0 && s.spansLocked() > int64(leastShare)*unitSize {
+		s.small = small // as it came to be: after a restart, as it was; next to nothing says no such thing
 		s.boundLocked()
 	}
 	first := uint8(mainQueue)

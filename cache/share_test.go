@@ -98,6 +98,24 @@ func TestAVictimInTheMidstOfClearSetsNoShare(t *testing.T) {
 	}
 }
 
+// TestAStepFromBeforeClearSetsNoShare: the cleaner had asked how short frames were,
+// and goes on.
+func TestAStepFromBeforeClearSetsNoShare(t *testing.T) {
+	c := openMemory(t, testOptions(minBytes))
+	overfilled(t, c, EntryOptions{})
+	s, p := c.shards[0], c.pressure()
+	if err := c.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	p.shard = s
+	s.clean(&p)
+	s.lock()
+	defer s.unlock()
+	if s.small != 0 {
+		t.Errorf("small has a share of %d bytes of an empty shard, want none", s.small)
+	}
+}
+
 // TestMainForgetsAsFastAsSmallsShareSays: of a hundred passed, one use from each
 // while small has four times the least share, from half of them at half of it, from
 // a quarter at the least.

@@ -115,7 +115,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
 		resumed:  func() {},
-		mend:     start.Record != nil && (start.MirrorMissing || start.RolledBack),
+		mend:     start.Record != nil && (start.MirrorMissing || start.NewLineage),
 		severed:  start.RolledBack,
 	}
 	d.landed.L = &d.mu

@@ -267,7 +267,7 @@ func (d *Dumper) closeFiles() {
 	if d.chain.ring != nil {
 		d.chain.abandon()
 	}
-	d.chain.up = false
+	d.chain.up, d.chain.inherited = false, nil
 	d.cutMu.Unlock()
 	d.blobs.abandon()
 	d.scrub.close()

@@ -26,8 +26,14 @@ func (s *shard) unlock() {
 		"./cache", "^TestNobodySeesAMixedOrOlderValue$"},
 	{"batches and the cut", "a generation has all of a batch or nothing (I9)",
 		"cache/cut.go", `	k.c.batches.Lock()
+	if k.c.livelog != nil {
+		k.c.livelog.next(epoch)
+	}
 	k.c.epoch.Store(epoch)
-	k.c.batches.Unlock()`, `	k.c.epoch.Store(epoch)`,
+	k.c.batches.Unlock()`, `	if k.c.livelog != nil {
+		k.c.livelog.next(epoch)
+	}
+	k.c.epoch.Store(epoch)`,
 		"./cache", "^TestABatchIsNotHalved$"},
 	{"journal", "every slot store is in the journal (I5)",
 		"cache/index.go", `	s.journal.append(slot, w.onFile())`, `	if w != 0 {
