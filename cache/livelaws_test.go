@@ -342,13 +342,7 @@ func openUntil(t *testing.T, o *Options, told <-chan struct{}) *Cache {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		select {
-		case <-told:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	go endWhen(ctx, cancel, told)
 	c, err := Open(ctx, worldDir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -363,13 +357,7 @@ func shutUntil(c *Cache, told <-chan struct{}) {
 		ctx, cancel = context.WithCancel(context.Background())
 	}
 	defer cancel()
-	go func() {
-		select {
-		case <-told:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	go endWhen(ctx, cancel, told)
 	_ = c.Shutdown(ctx)
 }
 
@@ -394,5 +382,14 @@ func TestBatchThatCannotBeToldIsNotEncoded(t *testing.T) {
 	again := l.begin(pagefile.IntentBatch, func(int) ([]byte, bool) { t.Error("it was encoded in vain"); return nil, true })
 	if u.slot >= 0 || again.slot >= 0 || !l.mem.Broken(seq) || c.Stats().LiveGaps != 1 || len(l.tickets) != 0 {
 		t.Errorf("slots %d and %d, broken: %t, %d gaps, %d tickets", u.slot, again.slot, l.mem.Broken(seq), c.Stats().LiveGaps, len(l.tickets))
+	}
+}
+
+// endWhen ends ctx when it is told of.
+func endWhen(ctx context.Context, cancel func(), told <-chan struct{}) {
+	select {
+	case <-told:
+		cancel()
+	case <-ctx.Done():
 	}
 }

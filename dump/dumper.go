@@ -69,7 +69,7 @@ type Dumper struct {
 	limbo       *generation // its record may be durable or not; nil: none
 	number      uint64      // of the next generation or file
 	needFull    bool
-	mend        bool // the record that was opened has no mirror, or is not the newest
+	mend        bool // the record that was opened has no mirror, or may not be the newest
 	severed     bool // links follow the record that was opened, and none may
 	scrub       scrub
 	builder     pagefile.BlobBuilder
