@@ -2,8 +2,10 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand"
 	"slices"
 	"sync"
@@ -26,7 +28,12 @@ type memLive struct {
 
 func newMemLive() *memLive { return &memLive{files: make(map[string][]byte)} }
 
-func (m *memLive) Read(name string) ([]byte, error) { return slices.Clone(m.files[name]), nil }
+func (m *memLive) Read(name string) ([]byte, error) {
+	if m.files[name] == nil {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Clone(m.files[name]), nil
+}
 
 func (m *memLive) Make(name string, size int64) ([]byte, error) {
 	if m.full {
@@ -276,8 +283,8 @@ func (w *liveWorld) judge(k liveKill, deep bool) {
 		}
 		w.t.Fatalf("-liveseed %d: killed in %q, %d entries are none of %d states\n%+v", w.seed, w.last, len(got), len(k.allowed), c.Recovery())
 	}
-	if err := c.Health(); err != nil {
-		w.t.Fatalf("-liveseed %d: %v", w.seed, err)
+	if err := cmp.Or(c.Health(), c.Recovery().Reason); err != nil {
+		w.t.Fatalf("-liveseed %d: killed in %q: %v", w.seed, w.last, err)
 	}
 	c.prefetch() // which counts
 	checkInvariants(w.t, c)
