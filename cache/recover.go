@@ -91,7 +91,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.emptyDanglingLocked(l)
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
 	if p := s.cache.persist; p != nil {
-		s.guessed = p.live.token != 0
+		s.guessed = p.live.named
 	}
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found
