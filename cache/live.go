@@ -122,13 +122,18 @@ func (l *liveLog) linked(cut *dump.Cut, pos pagefile.WeakPos, ok bool) {
 	}
 }
 
-// make begins to use the memory: what it held is in files by now.
+// make begins to use the memory: what it held is in files by now, and nothing may lead
+// to it while it changes hands.
 func (l *liveLog) make() {
 	defer close(l.made)
 	p := l.c.persist
-	b, err := l.dir.Make(l.name, l.size)
-	session := randomWord() | 1
+	err := p.writeToken(0)
+	var b []byte
 	if err == nil {
+		b, err = l.dir.Make(l.name, l.size)
+	}
+	if err == nil {
+		session := randomWord() | 1
 		l.mem = pagefile.NewLive(b, len(l.c.shards), session, p.geo.DirID)
 		l.killable()
 		err = p.writeToken(session)
@@ -161,8 +166,8 @@ func (l *liveLog) armed() bool {
 // or what it has is durable.
 func (l *liveLog) remove() {
 	l.mem.End()
-	l.dir.Remove(l.name)
 	l.c.persist.dropToken()
+	l.dir.Remove(l.name)
 }
 
 func (l *liveLog) fail(err error) {

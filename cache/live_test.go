@@ -2,8 +2,10 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand"
 	"slices"
 	"sync"
@@ -26,7 +28,12 @@ type memLive struct {
 
 func newMemLive() *memLive { return &memLive{files: make(map[string][]byte)} }
 
-func (m *memLive) Read(name string) ([]byte, error) { return slices.Clone(m.files[name]), nil }
+func (m *memLive) Read(name string) ([]byte, error) {
+	if m.files[name] == nil {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Clone(m.files[name]), nil
+}
 
 func (m *memLive) Make(name string, size int64) ([]byte, error) {
 	if m.full {
@@ -276,8 +283,8 @@ func (w *liveWorld) judge(k liveKill, deep bool) {
 		}
 		w.t.Fatalf("-liveseed %d: killed in %q, %d entries are none of %d states\n%+v", w.seed, w.last, len(got), len(k.allowed), c.Recovery())
 	}
-	if err := c.Health(); err != nil {
-		w.t.Fatalf("-liveseed %d: %v", w.seed, err)
+	if err := cmp.Or(c.Health(), c.Recovery().Reason); err != nil {
+		w.t.Fatalf("-liveseed %d: killed in %q: %v", w.seed, w.last, err)
 	}
 	c.prefetch() // which counts
 	checkInvariants(w.t, c)
@@ -290,6 +297,36 @@ func (w *liveWorld) judge(k liveKill, deep bool) {
 	for _, again := range next.kills {
 		again.allowed = []map[string]string{got}
 		next.judge(again, false)
+	}
+}
+
+// TestLivesInARowLoseNothing: so it is of one process after the other, however little
+// one has done. No two of them give out the same number, or what they have of one
+// segment would be taken for the other's.
+func TestLivesInARowLoseNothing(t *testing.T) {
+	for seed := *liveSeed; seed < *liveSeed+int64(1+*liveKills/8); seed++ {
+		w := &liveWorld{t: t, rng: rand.New(rand.NewSource(seed)), fs: crashfs.New(), m: newMemLive(), seed: seed}
+		born := make(map[uint64]int)
+		for life := range 12 {
+			w.c = openOn(t, w.options())
+			if got := contents(w.c); !w.found(got, []map[string]string{w.state}) {
+				t.Fatalf("-liveseed %d: life %d, after %q: %d entries, want %d: %+v", seed, life, w.last, len(got), len(w.state), w.c.Recovery())
+			}
+			opens := w.c.numbers.last.Load() >> 32
+			if before, ok := born[opens]; ok {
+				t.Fatalf("-liveseed %d: lives %d and %d give out the same numbers", seed, before, life)
+			}
+			born[opens] = life
+			for range w.rng.Intn(12) {
+				w.step()
+			}
+			if w.rng.Intn(3) == 0 {
+				mustClose(t, w.c)
+			} else {
+				drop(w.c)
+			}
+			w.fs, w.m = w.fs.Kill(w.fs.Ops()), w.m.clone()
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -45,21 +46,22 @@ func (l *liveLeft) find(p *persistence, o *Options) {
 	}
 }
 
-// read gives the loader the log that the last process wrote.
-func (l *liveLeft) read(geo pagefile.Geometry) []byte {
-	if l.token == 0 {
-		return nil
+// read gives the loader the log that the token names.
+func (l *liveLeft) read(geo pagefile.Geometry) ([]byte, error) {
+	if l.dir == nil {
+		return nil, cmp.Or(l.err, errNoLiveDir)
 	}
 	b, err := l.dir.Read(liveName(geo))
-	if err != nil {
-		l.err = err
-		return nil
+	if err == nil && pagefile.LiveSession(b) != l.token {
+		err = fmt.Errorf("%w: the live log is another process'", pagefile.ErrCorrupt)
 	}
-	if have, _, based := pagefile.PeekLive(b); have != l.token || !based {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, pagefile.ErrCorrupt) {
+		l.err = err // nor can it be written
 	}
-	return b
+	return b, err
 }
+
+var errNoLiveDir = errors.New("the last process had a live log, and Durability.Live is not set")
 
 func (l *liveLeft) close() {
 	if l.dir != nil {

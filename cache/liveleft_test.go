@@ -5,10 +5,13 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
+	"github.com/embercache/ember/loader"
+	"github.com/embercache/ember/pagefile"
 )
 
 // withoutLive are options of the same cache that has no log.
@@ -72,6 +75,55 @@ func TestATokenThatStaysHoldsNobodyUp(t *testing.T) {
 			}
 			return err == nil
 		})
+	}
+}
+
+// An unreadableLive has a log that cannot be read.
+type unreadableLive struct{ *memLive }
+
+func (unreadableLive) Read(string) ([]byte, error) { return nil, syscall.EIO }
+
+// TestALogThatIsLostIsTold: where what had returned is missing, the report says so.
+func TestALogThatIsLostIsTold(t *testing.T) {
+	k := liveCrashed(t, 2)
+	for what, change := range map[string]func(o *Options, m *memLive){
+		"gone": func(_ *Options, m *memLive) { clear(m.files) },
+		"another process'": func(_ *Options, m *memLive) {
+			pagefile.NewLive(m.only(t), 2, 1, 2)
+		},
+		"unreadable": func(o *Options, m *memLive) { o.hooks.live = unreadableLive{m} },
+		"unwanted":   func(o *Options, _ *memLive) { o.Durability.Live, o.hooks.live = "", nil },
+		"elsewhere":  func(o *Options, _ *memLive) { o.Durability.Live, o.hooks.live = "/dev/null", nil },
+	} {
+		kill := *k
+		c := kill.open(t, func(o *Options) { change(o, kill.m) })
+		sameContents(t, contents(c), k.linked)
+		if r := c.Recovery(); r.Reason == nil || !strings.HasPrefix(r.Reason.Error(), loader.LiveEnded) {
+			t.Errorf("%s: the report says %v", what, r.Reason)
+		}
+		mustClose(t, c)
+		c = kill.open(t, nil)
+		if r := c.Recovery(); r.Reason != nil {
+			t.Errorf("%s, and then a Close: the report says %v", what, r.Reason)
+		}
+		drop(c)
+	}
+}
+
+// TestALogThatClosedIsNotMissed: a token that the disk did not remove after Close is
+// for a log that had nothing more.
+func TestALogThatClosedIsNotMissed(t *testing.T) {
+	k := liveCrashed(t, 2)
+	c := openOn(t, liveOptions(k.fs, k.m, 2))
+	defer k.fs.Fail(crashfs.Rule{Kind: crashfs.OpRemove, Path: liveToken, Err: syscall.EIO})()
+	mustClose(t, c)
+	o := liveOptions(k.fs, k.m, 2)
+	o.Recovery.Unclean = UncleanDiscard
+	c = openOn(t, o)
+	defer drop(c)
+	sameContents(t, contents(c), k.all)
+	if r := c.Recovery(); r.Reason != nil {
+		t.Errorf("the report says %v", r.Reason)
 	}
 }
 

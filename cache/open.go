@@ -91,7 +91,7 @@ func (p *persistence) loaderOptions(o *Options, t *trial, live *liveLeft) loader
 		Memory:     p.linkMemory(2 * weakRing(o.MaxBytes)), // blobs are shorter
 		Share:      o.readOnly(),
 	}
-	if live.find(p, o); live.dir != nil {
+	if live.find(p, o); live.token != 0 && !o.readOnly() {
 		lo.Live = live.read
 	}
 	if o.Recovery.Generation != 0 {

@@ -92,7 +92,7 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live&^pagefile.LiveEstimate))
 	s.guessed = from.State.Live&pagefile.LiveEstimate != 0
 	if p := s.cache.persist; p != nil {
-		s.guessed = s.guessed || p.live.token != 0
+		s.guessed = s.guessed || p.live.named
 	}
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found

@@ -25,13 +25,9 @@ func (l *load) applyLive() {
 	if l.Live == nil || l.res.Chain.File == 0 || l.unread {
 		return
 	}
-	b := l.Live(l.res.Record.Geometry)
-	if b == nil {
-		return
-	}
-	v, err := pagefile.ViewLive(b)
-	if err == nil && (v.DirID != l.res.Record.Geometry.DirID || v.Shards != len(l.drafts)) {
-		err = fmt.Errorf("%w: the live log is of another directory or shape", pagefile.ErrCorrupt)
+	v, err := l.viewLive()
+	if err != nil && l.res.Record.Clean && l.res.Weak == 0 {
+		return // Close came last: the log had nothing more
 	}
 	if err != nil {
 		l.met(LiveEnded, "", 1, err)
@@ -57,6 +53,19 @@ func (l *load) applyLive() {
 	if len(l.res.Live) > 0 || len(l.res.Unfinished) > 0 {
 		l.met(LiveApplied, "", 1, nil)
 	}
+}
+
+// viewLive gives the log, if it is this directory's.
+func (l *load) viewLive() (*pagefile.LiveView, error) {
+	b, err := l.Live(l.res.Record.Geometry)
+	if err != nil {
+		return nil, err
+	}
+	v, err := pagefile.ViewLive(b)
+	if err == nil && (v.DirID != l.res.Record.Geometry.DirID || v.Shards != len(l.drafts)) {
+		err = fmt.Errorf("%w: the live log is of another directory or shape", pagefile.ErrCorrupt)
+	}
+	return v, err
 }
 
 // applyHalf applies what came after cut seq, if all of it is there.

@@ -3,6 +3,7 @@ package loader
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
 	"maps"
 	"math"
 	"slices"
@@ -145,7 +146,7 @@ func (m *liveModel) acts(n int) {
 // log has Load find what the process left that is killed now.
 func (m *liveModel) log(o *Options) {
 	b := bytes.Clone(m.b)
-	o.Live = func(pagefile.Geometry) []byte { return b }
+	o.Live = func(pagefile.Geometry) ([]byte, error) { return b, nil }
 }
 
 // load opens what a process leaves that is killed now.
@@ -258,7 +259,9 @@ type liveRefusal struct {
 }
 
 var liveRefusals = []liveRefusal{
-	{name: "none is found", option: func(_ *liveModel, o *Options) { o.Live = func(pagefile.Geometry) []byte { return nil } }},
+	{name: "it is gone", option: func(_ *liveModel, o *Options) {
+		o.Live = func(pagefile.Geometry) ([]byte, error) { return nil, fs.ErrNotExist }
+	}, found: []string{LiveEnded}},
 	{name: "nobody looks for one", option: func(_ *liveModel, o *Options) { o.Live = nil }},
 	{name: "nothing leads to it", change: func(_ *testing.T, m *liveModel) { m.l.End() }},
 	{name: "it goes on from another link", change: func(_ *testing.T, m *liveModel) {
@@ -385,7 +388,7 @@ func TestLiveLogOfAnOlderLinkStaysOut(t *testing.T) {
 	for n := range 3 {
 		w.busy(10)
 		w.link(false)
-		res := mustLoad(t, w, func(o *Options) { o.Live = func(pagefile.Geometry) []byte { return left } })
+		res := mustLoad(t, w, func(o *Options) { o.Live = func(pagefile.Geometry) ([]byte, error) { return left, nil } })
 		exactly(t, res, w.snapshot())
 		if len(res.Live) != 0 || slices.Contains(labels(res), LiveApplied) {
 			t.Errorf("%d links later: findings %v", n+1, res.Findings)
@@ -403,7 +406,9 @@ func TestUnreadRingKeepsTheLogOut(t *testing.T) {
 	c := *w
 	c.fs = disk
 	asked := false
-	res := mustLoad(t, &c, func(o *Options) { o.Live = func(pagefile.Geometry) []byte { asked = true; return nil } })
+	res := mustLoad(t, &c, func(o *Options) {
+		o.Live = func(pagefile.Geometry) ([]byte, error) { asked = true; return nil, fs.ErrNotExist }
+	})
 	if asked || res.Chain.File != 0 {
 		t.Errorf("asked for the log: %t; the chain goes on at %v", asked, res.Chain)
 	}

@@ -30,9 +30,9 @@ type Options struct {
 	MaxAge  time.Duration
 	Now     time.Time // for MaxAge
 	Workers int       // goroutines that read and verify; 0: one for each processor
-	// Live gives a copy of the live log of a directory with that geometry, nil if there
-	// is none that its last process wrote. nil: no log is looked for.
-	Live func(pagefile.Geometry) []byte
+	// Live gives a copy of the live log that the last process wrote, of a directory with
+	// that geometry. nil: it left none. The error is for a log that cannot be read.
+	Live func(pagefile.Geometry) ([]byte, error)
 	// Memory gives n bytes, zeroed or not, for links and blobs: some MiB at a time,
 	// all together hardly more than they are long. Journals and Pieces of the Result
 	// refer to it. Most of the time that they take is the kernel's for fresh memory

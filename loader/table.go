@@ -323,8 +323,8 @@ var chainCases = []Case{{
 	Cost:      CostNothing,
 }, {
 	Label:     LiveEnded,
-	Condition: "a live log goes on from the newest link, and a half of it is not whole, was written over or does not verify",
-	Decision:  "nothing of that half applies",
+	Condition: "a live log goes on from the newest link, and a half of it is not whole, was written over or does not verify; or the last process had a log, and it is gone or cannot be read",
+	Decision:  "nothing of that half applies, or nothing of the log",
 	Why:       "of what came after a cut all shards count or none (I9): weak generations serve, and what had returned since the newest is missing",
 	Cost:      CostEntries,
 }}

@@ -50,20 +50,15 @@ func onTmpfs(dir string) error {
 	return nil
 }
 
-// Read returns a copy of a file, nil if there is none or nothing leads to it.
+// Read returns a copy of a file. The error is fs.ErrNotExist for one that is gone,
+// ErrCorrupt for one that is no log; both may be made anew.
 func (d *LiveDir) Read(name string) ([]byte, error) {
 	if err := d.open(name, os.O_RDWR); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
 		return nil, err
 	}
 	peek := make([]byte, LiveHeader)
-	if _, err := d.f.ReadAt(peek, 0); err != nil {
-		return nil, nil // of no length that a log has
-	}
-	if _, _, based := PeekLive(peek); !based || !d.hasSize(LiveLength(peek)) {
-		return nil, nil
+	if _, err := d.f.ReadAt(peek, 0); err != nil || LiveSession(peek) == 0 || !d.hasSize(LiveLength(peek)) {
+		return nil, fmt.Errorf("%w: %s is no live log, or not a whole one", ErrCorrupt, d.f.Name())
 	}
 	b := make([]byte, LiveLength(peek))
 	if _, err := d.f.ReadAt(b, 0); err != nil {

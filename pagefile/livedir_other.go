@@ -15,8 +15,8 @@ func OpenLiveDir(string, time.Duration) (*LiveDir, error) {
 	return nil, errors.New("live logs need a tmpfs, which Linux alone has")
 }
 
-// Read finds nothing.
-func (*LiveDir) Read(string) ([]byte, error) { return nil, nil }
+// Read fails.
+func (*LiveDir) Read(string) ([]byte, error) { return nil, errors.ErrUnsupported }
 
 // Make fails.
 func (*LiveDir) Make(string, int64) ([]byte, error) { return nil, errors.ErrUnsupported }

@@ -35,24 +35,20 @@ type LiveVisitor interface {
 	Group(state ShardState, tag uint64) // ends what came since the last one
 }
 
-// LiveHeader is how many bytes of a file PeekLive needs.
+// LiveHeader is how many bytes of a file LiveSession needs.
 const LiveHeader = PageSize
 
-// PeekLive reads whose log it is, and whether anything may lead to it, from the first
-// bytes of a file.
-func PeekLive(b []byte) (session, dirID uint64, based bool) {
+// LiveSession reads from the first bytes of a file which process' log it is; 0: it is
+// none.
+func LiveSession(b []byte) uint64 {
 	if len(b) < LiveHeader || string(b[:4]) != liveMagic || le16(b, 4) != liveVersion || le64(b, 40) != xxhash.Sum64(b[:40]) ||
 		le16(b, 6) != 0 || le32(b, 28) != 0 || le64(b, 32) > mostLive {
-		return 0, 0, false
+		return 0
 	}
-	for i := range 2 {
-		_, ok := baseAt(b, i)
-		based = based || ok
-	}
-	return le64(b, 8), le64(b, 16), based
+	return le64(b, 8)
 }
 
-// LiveLength is how long the file of a header is that PeekLive takes.
+// LiveLength is how long the file of a header is that LiveSession takes.
 func LiveLength(b []byte) int64 { return int64(le64(b, 32)) }
 
 func baseAt(b []byte, i int) (base LiveBase, ok bool) {
@@ -63,11 +59,11 @@ func baseAt(b []byte, i int) (base LiveBase, ok bool) {
 
 // ViewLive reads a whole file.
 func ViewLive(b []byte) (*LiveView, error) {
-	session, dirID, _ := PeekLive(b)
+	session := LiveSession(b)
 	if session == 0 {
 		return nil, corrupt("live log: no header")
 	}
-	v := &LiveView{Session: session, DirID: dirID, Shards: int(le32(b, 24)), b: b}
+	v := &LiveView{Session: session, DirID: le64(b, 16), Shards: int(le32(b, 24)), b: b}
 	if v.Shards < 1 || v.Shards > MaxShards || LiveLength(b) != int64(len(b)) {
 		return nil, corrupt("live log: %d shards, %d of %d bytes", v.Shards, len(b), le64(b, 32))
 	}

@@ -140,8 +140,10 @@ func linear(calls []call) (bool, error) {
 	case porcupine.Illegal:
 		return false, nil
 	}
-	return false, errors.New("a history takes more than a minute to check")
+	return false, errUndecided
 }
+
+var errUndecided = errors.New("not decided within a minute")
 
 // stale makes a Get of a history answer with a value that had been overwritten
 // before it was called; false if none can be made to.
@@ -176,14 +178,15 @@ func overwritten(calls []call, old, get call) bool {
 }
 
 // checkHistories checks each history of a file, and that it is refused once it is
-// made wrong.
+// made wrong. Of a hundred one may take too long: what has to be tried can double with
+// each call.
 func checkHistories(ctx context.Context, name string, rng *rand.Rand, w io.Writer) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	histories, calls, refused := 0, 0, 0
+	histories, calls, refused, undecided := 0, 0, 0, 0
 	for in := json.NewDecoder(bufio.NewReader(f)); ctx.Err() == nil; histories++ {
 		var h []call
 		if err := in.Decode(&h); err == io.EOF {
@@ -192,13 +195,16 @@ func checkHistories(ctx context.Context, name string, rng *rand.Rand, w io.Write
 			return fmt.Errorf("read histories: %w", err)
 		}
 		calls += len(h)
-		if err := checkHistory(h, rng, &refused); err != nil {
+		if err := checkHistory(h, rng, &refused); errors.Is(err, errUndecided) {
+			undecided++
+		} else if err != nil {
 			return fmt.Errorf("history %d: %w", histories, err)
 		}
 	}
-	fmt.Fprintf(w, "  %d histories, %d calls: all can be; %d with a stale Get: all refused\n", histories, calls, refused)
-	if refused == 0 {
-		return errors.New("no history was made wrong: the check shows nothing")
+	fmt.Fprintf(w, "  %d histories, %d calls, %d of them or their copies not decided within a minute: all others can be; %d with a stale Get: all refused\n",
+		histories, calls, undecided, refused)
+	if refused == 0 || undecided > histories/100 {
+		return errors.New("too few histories were decided: the check shows nothing")
 	}
 	return ctx.Err()
 }

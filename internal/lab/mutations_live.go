@@ -51,8 +51,24 @@ var liveMutations = []mutation{
 	}`, ``,
 		"./loader", "^TestLiveLogsThatDoNotApply$"},
 	{"live: session", "only the log of the last process applies",
-		"cache/liveleft.go", `have != l.token || !based`, `have == 0 || !based`,
+		"cache/liveleft.go", `pagefile.LiveSession(b) != l.token`, `pagefile.LiveSession(b) == 0`,
 		"./cache", "^TestLiveLogOfAnotherIsNotApplied$"},
+	{"live: memory that changes hands", "no log is said to be lost that was not",
+		"cache/live.go", `	err := p.writeToken(0)
+	var b []byte
+	if err == nil {
+		b, err = l.dir.Make(l.name, l.size)
+	}`, `	b, err := l.dir.Make(l.name, l.size)`,
+		"./cache", "^TestKilledAnywhereLosesNothing$"},
+	{"live: a log that is gone", "what had returned and is missing is told",
+		"cache/open.go", `live.token != 0 && !o.readOnly()`, `live.token != 0 && live.dir != nil && !o.readOnly()`,
+		"./cache", "^TestALogThatIsLostIsTold$"},
+	{"live: a token after Close", "what a process closed is not taken for an unclean end",
+		"loader/live.go", `err != nil && l.res.Record.Clean && l.res.Weak == 0`, `err != nil && false`,
+		"./cache", "^TestALogThatClosedIsNotMissed$"},
+	{"live: first link of a process", "a number of a segment never repeats (I13)",
+		"dump/chain.go", `if unknown := ch.linking != nil && ch.links == 0; !unknown && !ch.news(c) {`, `if !ch.news(c) {`,
+		"./cache", "^TestLivesInARowLoseNothing$"},
 	{"live: halves of a chain that is down", "a half is written over when a link has what it has",
 		"cache/live.go", ` && (l.again || !l.down) && (seq == 0`, ` && (seq == 0`,
 		"./cache", "^TestDownChainKeepsTheLog$"},
