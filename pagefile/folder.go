@@ -44,14 +44,21 @@ func openFolder(dir string) (*folder, error) {
 	return d, nil
 }
 
-// open is openIn of the system, with an error that says so if the folder is gone:
-// nothing else keeps a file that is made from being there.
 func (d *folder) open(path string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := openIn(d, path, flag|openFlags, perm)
-	if flag&os.O_CREATE != 0 && errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("the directory %s was removed while it was open: nothing is saved until the cache is closed and opened again: %w", d.path, err)
+	if flag&os.O_CREATE != 0 {
+		err = d.gone(err)
 	}
 	return f, err
+}
+
+// gone is what is said of a folder in which no file can be made, or none be listed,
+// since it does not exist.
+func (d *folder) gone(err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("the directory %s was removed while it was open: nothing is saved until the cache is closed and opened again: %w", d.path, err)
 }
 
 func (d *folder) remove(path string) error {
@@ -66,7 +73,7 @@ func (d *folder) names() ([]string, error) {
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, d.gone(err)
 	}
 	slices.Sort(names)
 	return names, nil

@@ -347,3 +347,22 @@ func TestLiveFileThatClaimsATerabyte(t *testing.T) {
 		t.Errorf("made %d bytes, %v", len(b), err)
 	}
 }
+
+// TestLiveDirStaysWhereItIs: the folder is the one that was opened, whatever becomes of
+// its name.
+func TestLiveDirStaysWhereItIs(t *testing.T) {
+	root := memory(t)
+	dir, moved := filepath.Join(root, "dir"), filepath.Join(root, "moved")
+	size := leaveLog(t, dir)
+	d := openLiveDir(t, dir)
+	must(t, os.Rename(dir, moved))
+	must(t, os.Mkdir(dir, 0o700))
+	write(t, dir, liveFile)
+	if _, err := d.Make(liveFile, size); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, moved, liveFile)
+	d.Remove(liveFile)
+	wantNames(t, moved, "")
+	wantNames(t, dir, liveFile)
+}
