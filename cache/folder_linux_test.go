@@ -114,7 +114,7 @@ func (d *diskLoad) serveOn(gone bool) {
 		d.serve()
 		health := d.c.Health()
 		return errors.Is(health, fs.ErrNotExist) &&
-			strings.Contains(health.Error(), "was removed while it was open: nothing is saved until the cache is closed and opened again")
+			strings.Contains(health.Error(), "was removed while it was open: no file can be made there until the cache is closed and opened again")
 	})
 	for range 5 {
 		d.serve()

@@ -58,7 +58,7 @@ func (d *folder) gone(err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("the directory %s was removed while it was open: nothing is saved until the cache is closed and opened again: %w", d.path, err)
+	return fmt.Errorf("the directory %s was removed while it was open: no file can be made there until the cache is closed and opened again: %w", d.path, err)
 }
 
 func (d *folder) remove(path string) error {
