@@ -273,6 +273,7 @@ func (c *Cache) Close() error {
 // and then return nil. Afterwards every Get misses and every write returns
 // ErrClosed.
 func (c *Cache) Shutdown(ctx context.Context) error {
+	_ = ctx.Done() // a nil one panics before anything has ended
 	if c.mode.Load() == modeValidate {
 		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
 	}

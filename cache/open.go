@@ -24,6 +24,7 @@ import (
 // nothing then, but may have made a folder that was missing. Files that are not ours
 // are left alone.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
+	_ = ctx.Done() // a nil one panics before anything is locked
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
