@@ -270,8 +270,9 @@ func (c *Cache) Close() error {
 // Views, releases the directory and waits for running loads, whose results are not
 // stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
 // last generation is complete, the previous one stays the newest, and loads that
-// still run have their contexts cancelled. Afterwards every Get misses and every write
-// returns ErrClosed.
+// still run have their contexts cancelled. What a write that returned has stored is in
+// that generation; one that comes later returns ErrClosed, and every Get misses
+// afterwards, also where Shutdown has failed.
 //
 // Close and Shutdown may be called again and then return nil. While the first still
 // runs they wait, as long as their ctx lasts, until it has released the directory, and
@@ -285,6 +286,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return c.closeAgain(ctx)
 	}
+	c.shut(ctx)
 	c.loads.close()
 	c.namespaces.close()
 	close(c.stop)
