@@ -14,7 +14,7 @@ type BatchOp struct {
 
 // Batch applies several writes, in order, so that a generation holds all of them or
 // none. Readers may see them one by one. An error (ErrKeySize, ErrTooLarge,
-// ErrClosed, ErrReadOnly) means that nothing was applied.
+// ErrClosed, ErrReadOnly) means that nothing was applied. Close waits for one that runs.
 func (c *Cache) Batch(ops []BatchOp) error { return c.batch(ops, EntryOptions{}) }
 
 // batch stores with the settings of o, but for the TTL.
@@ -43,5 +43,5 @@ func (c *Cache) batch(ops []BatchOp, o EntryOptions) error {
 			c.storeUncut(op.Key, op.Value, o, g)
 		}
 	}
-	return nil
+	return c.cutShort(u)
 }

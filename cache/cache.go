@@ -41,6 +41,7 @@ type Cache struct {
 	clock    clock
 	numbers  numberSource
 	closed   atomic.Bool
+	ending   ending
 	mode     atomic.Uint32 // see readonly.go
 	epoch    atomic.Uint64 // see cut.go
 	held     heldSegments
@@ -87,7 +88,7 @@ func OpenMemory(opts *Options) (*Cache, error) {
 // newCache lays out memory for a geometry. opens is the directory's count of
 // opens, the upper half of every segment number of this process.
 func newCache(o *Options, g geometry, seed uint64, opens uint64) (*Cache, error) {
-	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+	c := &Cache{hash: newHasher(seed), segmentSize: g.segmentSize, opts: *o, ending: newEnding(), stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	c.hash.degenerate = o.hooks.hash
 	c.maxEntry = o.entryLimit(g)
 	c.shardShift = uint(8 - log2(g.shards))
@@ -269,16 +270,23 @@ func (c *Cache) Close() error {
 // Views, releases the directory and waits for running loads, whose results are not
 // stored. If ctx ends first it returns an error that wraps ctx.Err(); unless the
 // last generation is complete, the previous one stays the newest, and loads that
-// still run have their contexts cancelled. Close and Shutdown may be called again
-// and then return nil. Afterwards every Get misses and every write returns
-// ErrClosed.
+// still run have their contexts cancelled. What a write that returned has stored is in
+// that generation; one that comes later returns ErrClosed, and every Get misses
+// afterwards, also where Shutdown has failed.
+//
+// Close and Shutdown may be called again and then return nil. While the first still
+// runs they wait, as long as their ctx lasts, until it has released the directory, and
+// return what went wrong until then. From OnEvict they wait for the last generation
+// only. From within a View they wait for that View, until ctx ends.
 func (c *Cache) Shutdown(ctx context.Context) error {
+	_ = ctx.Done() // a nil one panics before anything has ended
 	if c.mode.Load() == modeValidate {
 		return fmt.Errorf("cache: close: Recovery.Validate is running: %w", ErrReadOnly)
 	}
 	if c.closed.Swap(true) {
-		return nil
+		return c.closeAgain(ctx)
 	}
+	c.shut(ctx)
 	c.loads.close()
 	c.namespaces.close()
 	close(c.stop)
@@ -289,6 +297,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 			c.livelog.end(ctx, err == nil)
 		}
 	}
+	c.ending.saved.pass(err)
 	err = errors.Join(err, c.awaitBackground(ctx))
 	c.retireAll()
 	err = errors.Join(err, c.awaitLeavers(ctx))
@@ -296,6 +305,7 @@ func (c *Cache) Shutdown(ctx context.Context) error {
 	if c.persist != nil {
 		c.persist.release(c.livelog)
 	}
+	c.ending.freed.pass(err)
 	err = errors.Join(err, c.loads.await(ctx))
 	return errors.Join(err, c.awaitNotices(ctx))
 }

@@ -22,7 +22,7 @@ func (c *Cache) Clear() error {
 		c.tellLeavers()
 	}
 	c.livelog.done(u)
-	return nil
+	return c.cutShort(u)
 }
 
 // clear sets head to tail in each queue, then sweeps the index, and only then

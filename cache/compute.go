@@ -49,13 +49,14 @@ func (c *Cache) change(key, value []byte, op Op, o EntryOptions, r *reading) (ou
 		if err := c.check(key, value); err != nil {
 			return miss, err
 		}
-		return c.store(key, value, o, r.guard), nil
+		done := c.store(key, value, o, r.guard)
+		return done, done.err()
 	case OpDelete:
 		if err := c.refuses(); err != nil {
 			return miss, err
 		}
 		done, _ := c.removeIf(key, r.guard, CauseDeleted)
-		return done, nil
+		return done, done.err()
 	}
 	return miss, fmt.Errorf("cache: Compute: Op is %d; see Op", op)
 }

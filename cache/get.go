@@ -36,6 +36,7 @@ const (
 	absent           // a page is not in memory yet: load it, then start over
 	broken           // bytes that we did not write
 	conflict         // a guard does not pass
+	refused          // Close came first
 )
 
 // A ref is a record whose key matched, and what proves that it still stands.

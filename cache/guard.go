@@ -109,15 +109,21 @@ func (c *Cache) lookAgain(dst, key []byte) reading {
 // setIf stores under the conditions of o, which cannot both hold.
 func (c *Cache) setIf(key, value []byte, o EntryOptions) error {
 	if o.IfAbsent {
-		if o.IfStamp != 0 || c.Has(key) || c.store(key, value, o, guard{kind: ifAbsent}) == conflict {
+		if o.IfStamp != 0 || c.Has(key) {
 			return ErrConflict
 		}
-		return nil
+		if done := c.store(key, value, o, guard{kind: ifAbsent}); done != conflict {
+			return done.err()
+		}
+		return ErrConflict
 	}
 	for r := c.look(nil, key); r.found && c.stamp(&r) == o.IfStamp; r = c.lookAgain(r.value[:0], key) {
-		if c.store(key, value, o, r.guard) != conflict {
-			return nil
+		if done := c.store(key, value, o, r.guard); done != conflict {
+			return done.err()
 		}
+	}
+	if c.closed.Load() {
+		return ErrClosed // what was not found may have been there
 	}
 	return ErrConflict
 }

@@ -38,6 +38,7 @@ type liveLog struct {
 	made   chan struct{} // closed when make has ended, or never will begin
 
 	tickets chan struct{} // of what is under way
+	ended   atomic.Bool   // shards write no more
 
 	clearing sync.Mutex // one Clear at a time is told
 
@@ -186,7 +187,7 @@ func (l *liveLog) next(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = epoch
-	if seq := l.seq.Load(); l.state == liveArmed && (l.again || !l.down) && (seq == 0 || (seq^epoch)&1 == 1) {
+	if seq := l.seq.Load(); l.state == liveArmed && !l.ended.Load() && (l.again || !l.down) && (seq == 0 || (seq^epoch)&1 == 1) {
 		l.mem.Reset(epoch)
 		l.seq.Store(epoch)
 	}
@@ -286,9 +287,10 @@ func (l *liveLog) waits() bool {
 // end gives the log up. What is durable needs none; after a Close that failed the
 // next Open does. Where memory is being made it waits for that, as long as ctx lasts.
 func (l *liveLog) end(ctx context.Context, durable bool) {
+	l.ended.Store(true)
 	for _, s := range l.c.shards {
 		s.mu.Lock()
-		s.log = nil
+		s.log, s.shut = nil, true // what is stored now would be in no log
 		s.mu.Unlock()
 	}
 	l.mu.Lock()

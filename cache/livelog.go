@@ -240,9 +240,13 @@ func (l *liveLog) begin(kind uint8, payload func(most int) (b []byte, fits bool)
 	return u
 }
 
+// done says that all of it is in the log; not once that has ended, maybe before: then
+// the next Open does what is left.
 func (l *liveLog) done(u underWay) {
 	if u.slot >= 0 {
-		l.mem.Done(u.slot, &l.slots)
+		if !l.ended.Load() {
+			l.mem.Done(u.slot, &l.slots)
+		}
 		<-l.tickets
 		l.killable()
 	}

@@ -163,7 +163,7 @@ func (b *bulk) inLane(w *crew) loadFunc {
 
 // refresh has one call of the loader renew entries in the background.
 func (b *bulk) refresh(due []int) {
-	w, ok := b.c.backgroundCrew(b.o)
+	w, ok := b.c.backgroundCrew(b.ctx, b.o)
 	if !ok {
 		return
 	}

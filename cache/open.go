@@ -25,6 +25,7 @@ import (
 // are left alone. What dir leads to is settled by Open: files stay there, whatever
 // becomes of the name.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
+	_ = ctx.Done() // a nil one panics before anything is locked
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err

@@ -57,7 +57,9 @@ func (s *shard) quick(dst, key []byte, hash uint64) ([]byte, outcome) {
 		}
 		dst = append(make([]byte, 0, len(dst)+n), dst...)
 	}
-	copyFront(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), len(dst)), unsafe.Add(rec, from), n)
+	if n != 0 { // else dst may end where its memory does
+		copyFront(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), len(dst)), unsafe.Add(rec, from), n)
+	}
 	if !t.holds() {
 		return nil, changed
 	}
@@ -91,20 +93,27 @@ func copyFront(d, s unsafe.Pointer, n int) {
 		copy(unsafe.Slice((*byte)(d), n), unsafe.Slice((*byte)(s), n))
 		return
 	}
-	for ; n >= 64; n -= 64 {
+	for ; n > 64; n -= 64 { // something is left: d and s stay within what they point into
 		*(*[16]byte)(d) = *(*[16]byte)(s)
 		*(*[16]byte)(unsafe.Add(d, 16)) = *(*[16]byte)(unsafe.Add(s, 16))
 		*(*[16]byte)(unsafe.Add(d, 32)) = *(*[16]byte)(unsafe.Add(s, 32))
 		*(*[16]byte)(unsafe.Add(d, 48)) = *(*[16]byte)(unsafe.Add(s, 48))
 		d, s = unsafe.Add(d, 64), unsafe.Add(s, 64)
 	}
-	for ; n >= 16; n -= 16 {
+	if n > 32 {
 		*(*[16]byte)(d) = *(*[16]byte)(s)
-		d, s = unsafe.Add(d, 16), unsafe.Add(s, 16)
+		*(*[16]byte)(unsafe.Add(d, 16)) = *(*[16]byte)(unsafe.Add(s, 16))
+		d, s, n = unsafe.Add(d, 32), unsafe.Add(s, 32), n-32
 	}
-	if n != 0 { // the bytes before are the value's as well
-		*(*[16]byte)(unsafe.Add(d, n-16)) = *(*[16]byte)(unsafe.Add(s, n-16))
+	if n > 16 {
+		*(*[16]byte)(d) = *(*[16]byte)(s)
+		d, s, n = unsafe.Add(d, 16), unsafe.Add(s, 16), n-16
 	}
+	if n == 16 { // without n in where
+		*(*[16]byte)(d) = *(*[16]byte)(s)
+		return
+	}
+	*(*[16]byte)(unsafe.Add(d, n-16)) = *(*[16]byte)(unsafe.Add(s, n-16)) // the bytes before are the value's as well
 }
 
 const frontBytes = 1024

@@ -26,6 +26,22 @@ func TestCopyFrontIsCopy(t *testing.T) {
 	}
 }
 
+// TestQuickFillsItsMemory: a value that ends where the memory of dst does, or is not
+// there at all. What would lead beyond that shows with -d=checkptr.
+func TestQuickFillsItsMemory(t *testing.T) {
+	c := openMemory(t, testOptions(1<<20))
+	key := []byte("key")
+	for _, n := range []int{0, 16, 48, 64, 128, 256, 512, 1024} {
+		value := testValue(n, n)
+		mustSet(t, c, key, value)
+		wantValue(t, c, key, value)
+		dst := make([]byte, 64, 64+n)
+		if got, ok := c.AppendGet(dst, key); !ok || !bytes.Equal(got[64:], value) {
+			t.Errorf("%d bytes: got %d and %v", n, len(got)-64, ok)
+		}
+	}
+}
+
 // TestSameKeyIsEqual for every length, and finds each byte that differs.
 func TestSameKeyIsEqual(t *testing.T) {
 	for n := 1; n < 80; n++ {

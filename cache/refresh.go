@@ -20,7 +20,7 @@ const (
 
 // refresh begins a load of key in the background, if the entry still asks for one.
 func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOptions, load loadFunc) {
-	w, ok := c.backgroundCrew(o)
+	w, ok := c.backgroundCrew(ctx, o)
 	if !ok {
 		return
 	}
@@ -30,7 +30,8 @@ func (c *Cache) refresh(ctx context.Context, key []byte, hash uint64, o EntryOpt
 
 // backgroundCrew is one that nobody waits for; ok is false if as many as may run,
 // or the result could not be stored.
-func (c *Cache) backgroundCrew(o EntryOptions) (w *crew, ok bool) {
+func (c *Cache) backgroundCrew(ctx context.Context, o EntryOptions) (w *crew, ok bool) {
+	_ = ctx.Done() // a nil one panics before anything is claimed
 	if c.refuses() != nil {
 		return nil, false
 	}

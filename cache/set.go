@@ -87,11 +87,18 @@ func (c *Cache) set(key, value []byte, o EntryOptions) error {
 	if o.IfAbsent || o.IfStamp != 0 {
 		return c.setIf(key, value, o)
 	}
-	c.store(key, value, o, guard{})
+	return c.store(key, value, o, guard{}).err()
+}
+
+// err is what a write returns that was not in conflict.
+func (o outcome) err() error {
+	if o == refused {
+		return ErrClosed
+	}
 	return nil
 }
 
-// store stores what was checked, or answers conflict.
+// store stores what was checked, or answers conflict, or refused.
 func (c *Cache) store(key, value []byte, o EntryOptions, g guard) outcome {
 	if c.livelog != nil && c.keeps(key, value, &o) {
 		c.batches.RLock() // no cut before what is kept of it is told
@@ -124,8 +131,8 @@ func (c *Cache) putOrForget(e *entry, ok bool) outcome {
 	if e.head.hidden() {
 		why = CauseDeleted
 	}
-	if o, _ = c.removeIf(e.key, e.guard, why); o == conflict {
-		return conflict
+	if o, _ = c.removeIf(e.key, e.guard, why); o >= conflict {
+		return o
 	}
 	c.shardOf(e.hash).stats.rejected.Add(1)
 	if c.leavers != nil && why == CauseEvicted {
@@ -179,8 +186,8 @@ func (c *Cache) putKept(e *entry) outcome {
 }
 
 // put stores a prepared entry, making room until it fits. It answers changed if
-// cleaning everything does not help, conflict if the guard does not pass; what a
-// large value took is given back then.
+// cleaning everything does not help, conflict if the guard does not pass, refused once
+// the shard is shut; what a large value took is given back then.
 func (c *Cache) put(e *entry) outcome {
 	s := c.shardOf(e.hash)
 	s.index.fetch(e.hash)
@@ -203,9 +210,9 @@ func (c *Cache) put(e *entry) outcome {
 			}
 			c.makeRoom(s, e.q, tries)
 			continue
-		case conflict:
+		case conflict, refused:
 			c.freeLarge(e.list(c.segmentSize))
-			return conflict
+			return o
 		}
 		if crossed {
 			if c.livelog != nil {
@@ -219,11 +226,11 @@ func (c *Cache) put(e *entry) outcome {
 
 // setLocked is the order of a write: reserve, copy, publish the slot, append to
 // the journal. absent asks for pages, changed for room, conflict is a guard that
-// does not pass; nothing has happened then. crossed is true now and then: the
+// does not pass, refused a shard that is shut; nothing has happened then. crossed is true now and then: the
 // caller owes some cleaning.
 func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
-		return hit, false
+		return refused, false
 	}
 	units := e.head.units(s.segmentSize)
 	ahead := s.writeAheadLocked(e, units)
@@ -394,7 +401,7 @@ func (s *shard) findLocked(key []byte, hash uint64) (slot uint32, w word, h head
 }
 
 // Delete removes key and reports whether it was present. It is false where nothing
-// can be written.
+// can be written, as once the cache is being closed.
 func (c *Cache) Delete(key []byte) bool {
 	return c.refuses() == nil && len(key) > 0 && len(key) <= maxKey && c.remove(key, CauseDeleted)
 }
@@ -404,8 +411,8 @@ func (c *Cache) remove(key []byte, why Cause) bool {
 	return live
 }
 
-// removeIf deletes key if the guard passes, else it answers conflict. live tells
-// whether something was there that counts.
+// removeIf deletes key if the guard passes, else it answers conflict; refused once the
+// shard is shut. live tells whether something was there that counts.
 func (c *Cache) removeIf(key []byte, g guard, why Cause) (o outcome, live bool) {
 	hash := c.hash.sum(key)
 	s := c.shardOf(hash)
@@ -425,6 +432,9 @@ func (c *Cache) removeIf(key []byte, g guard, why Cause) (o outcome, live bool) 
 func (s *shard) removeLocking(key []byte, hash uint64, g *guard, why Cause) (outcome, header) {
 	s.lock()
 	defer s.unlock()
+	if s.shut {
+		return refused, header{}
+	}
 	slot, w, h, o := s.findLocked(key, hash)
 	switch {
 	case o == absent:

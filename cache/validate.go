@@ -156,6 +156,8 @@ func (c *Cache) discard(ctx context.Context) {
 	c.retireAll()
 	_ = c.awaitLeavers(ctx)
 	_ = c.awaitViews(ctx)
+	c.ending.saved.pass(nil)
+	c.ending.freed.pass(nil)
 	_ = c.loads.await(ctx)
 	_ = c.awaitNotices(ctx)
 }

@@ -108,6 +108,8 @@ func drop(c *Cache) {
 	_ = c.awaitViews(context.Background())
 	_ = c.awaitNotices(context.Background())
 	c.persist.abandon()
+	c.ending.saved.pass(nil)
+	c.ending.freed.pass(nil)
 }
 
 func worldKey(i int) []byte { return fmt.Appendf(nil, "key-%04d", i) }

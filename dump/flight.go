@@ -29,6 +29,7 @@ func (d *Dumper) Begin(ctx context.Context) error {
 // end, the caller itself writes if nobody else does, so that a test without
 // goroutines sees every operation in its place.
 func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
+	ended := ctx.Done() // a nil one panics before anybody is said to lead
 	d.mu.Lock()
 	if d.closed && !o.clean {
 		d.mu.Unlock()
@@ -43,7 +44,7 @@ func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
 	d.flying = true
 	d.mu.Unlock()
 	switch {
-	case lead && ctx.Done() == nil:
+	case lead && ended == nil:
 		d.lead(f)
 	case lead:
 		go d.lead(nil)
@@ -51,7 +52,7 @@ func (d *Dumper) fly(ctx context.Context, o order) (uint64, error) {
 	select {
 	case <-f.done:
 		return f.generation, f.err
-	case <-ctx.Done():
+	case <-ended:
 		return 0, ctx.Err()
 	}
 }
@@ -226,6 +227,7 @@ const agedPart = 16
 // and the previous generation stays the newest unless the last one was at its
 // record; Done tells when the files are left alone. A second Close returns nil.
 func (d *Dumper) Close(ctx context.Context) error {
+	_ = ctx.Done() // as in fly
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()

@@ -190,4 +190,11 @@ func (s *shard) unlock() {
 	{"clock of the directory", "time does not run backwards over a restart",
 		"cache/clock.go", `	if ms > k.anchor {`, `	if false {`,
 		"./cache", "^TestTimeGoesOnWhileDown$"},
+	{"shut before the last cut", "what returned before Close did is in its generation",
+		"cache/cache.go", `	c.shut(ctx)
+`, ``,
+		"./cache", "^TestWhatReturnedBeforeCloseIsInIt$"},
+	{"who closes again waits", "after any Close that was nil the files have all, and the directory is free",
+		"cache/cache.go", `		return c.closeAgain(ctx)`, `		return nil`,
+		"./cache", "^TestCloseAgainWaits$"},
 }

@@ -76,6 +76,12 @@ var liveMutations = []mutation{
 		"dump/chain.go", `	ch.inherited = nil // what comes later is not in it
 `, ``,
 		"./cache", "^TestInheritComesBeforeAnyCut$"},
+	{"live: shut with its end", "what returned is in the log, also while Close fails",
+		"cache/live.go", `		s.log, s.shut = nil, true //`, `		s.log = nil //`,
+		"./cache", "^TestWhatReturnedIsInTheLog$"},
+	{"live: nothing is done after its end", "what Close did not wait for is done by the next process as a whole",
+		"cache/livelog.go", `		if !l.ended.Load() {`, `		{`,
+		"./cache", "^(TestClearThatCloseDidNotAwait|TestCloseCutsNoBatchInTwo)$"},
 	{"live: a log in use", "the log of a process that is dying is not ended",
 		"pagefile/livedir_linux.go", `|| !time.Now().Before(until) {`, `|| !time.Now().Before(until.Add(-time.Hour)) {`,
 		"./pagefile", "^TestLiveDirWaitsForTheDying$"},

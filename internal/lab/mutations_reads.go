@@ -5,11 +5,13 @@ package main
 // shape.
 var readMutations = []mutation{
 	{"quick: last check", "what was copied is the record that was found",
-		"cache/quick.go", `	copyFront(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), len(dst)), unsafe.Add(rec, from), n)
+		"cache/quick.go", `n)
+	}
 	if !t.holds() {
 		return nil, changed
 	}
-`, `	copyFront(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), len(dst)), unsafe.Add(rec, from), n)
+`, `n)
+	}
 `,
 		"./cache", "^(TestQuickProvesWhatItFound|TestARecordThatEndsWhileItIsCopied)$"},
 	{"quick: number before its length", "nothing is allocated for a record that has ended",
