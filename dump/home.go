@@ -66,11 +66,12 @@ func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
 
 const leastBlock = 64 << 10
 
-// restore takes over what was recovered. A place that two segments claim, or
-// that the file does not have, is damage: the later segment takes another.
+// restore takes over what was recovered, once the page file is open. A place that
+// two segments claim, or that the file does not have, is damage: the later segment
+// takes another. How many there are the file knows: records may lie.
 func (h *home) restore(s *Start) {
 	h.oldImage = s.Image
-	h.places.grow(s.places())
+	h.places.grow(min(s.places(), h.cfg.Geometry.PlacesIn(h.size)))
 	forked := s.forked()
 	for shard := range s.Shards {
 		st := &s.Shards[shard]
