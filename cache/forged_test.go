@@ -61,39 +61,7 @@ func forgedOptions(fs *crashfs.FS, mode byte) *Options {
 func openTarget(tb testing.TB) *fuzzing.Target {
 	disk := forgedSample(tb)
 	check := func(t testing.TB, script []byte, mode byte) bool {
-		fs := disk.Clone()
-		if err := forge.Apply(fs, script); err != nil {
-			t.Fatal(err)
-		}
-		if mode&openSealed != 0 {
-			if err := forge.Seal(fs, worldDir); err != nil {
-				t.Fatal(err)
-			}
-		}
-		before := fuzzing.Allocated()
-		c, err := Open(context.Background(), worldDir, forgedOptions(fs, mode))
-		if err != nil {
-			t.Fatalf("open: %v", err)
-		}
-		warm := c.Recovery().Outcome != OutcomeCold
-		readForged(t, c, mode&openSealed == 0)
-		var twice map[string]bool
-		if mode&openSealed != 0 {
-			twice = doubled(c)
-		}
-		want := useForged(t, c, twice)
-		if used := fuzzing.Allocated() - before; used > 64<<20 {
-			t.Errorf("%d bytes allocated to open and read", used)
-		}
-		if err := c.Close(); err != nil {
-			t.Fatalf("close: %v", err)
-		}
-		if c, err = Open(context.Background(), worldDir, forgedOptions(fs, mode)); err != nil {
-			t.Fatalf("open again: %v", err)
-		}
-		if want != nil {
-			checkUsed(t, c, want)
-		}
+		c, _, warm := openForged(t, disk.Clone(), script, mode)
 		drop(c)
 		return warm
 	}
@@ -107,6 +75,45 @@ func openTarget(tb testing.TB) *fuzzing.Target {
 	}
 	return &fuzzing.Target{Name: "FuzzOpen", Seeds: seeds, Modes: openModes, Most: 2 << 10, Slow: true,
 		Memory: func(int) int64 { return 1 << 30 }, Check: check} // of the harness
+}
+
+// openForged forges, opens, uses what is there, closes and opens again. It returns
+// what is open now, whether that is written to, and whether anything came back first.
+func openForged(t testing.TB, fs *crashfs.FS, script []byte, mode byte) (c *Cache, written, warm bool) {
+	t.Helper()
+	if err := forge.Apply(fs, script); err != nil {
+		t.Fatal(err)
+	}
+	if mode&openSealed != 0 {
+		if err := forge.Seal(fs, worldDir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := fuzzing.Allocated()
+	c, err := Open(context.Background(), worldDir, forgedOptions(fs, mode))
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	warm = c.Recovery().Outcome != OutcomeCold
+	readForged(t, c, mode&openSealed == 0)
+	var twice map[string]bool
+	if mode&openSealed != 0 {
+		twice = doubled(c)
+	}
+	want := useForged(t, c, twice)
+	if used := fuzzing.Allocated() - before; used > 64<<20 {
+		t.Errorf("%d bytes allocated to open and read", used)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	if c, err = Open(context.Background(), worldDir, forgedOptions(fs, mode)); err != nil {
+		t.Fatalf("open again: %v", err)
+	}
+	if want != nil {
+		checkUsed(t, c, want)
+	}
+	return c, want != nil, warm
 }
 
 // readForged looks at everything, in every way. Without forged checksums a value is

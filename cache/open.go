@@ -218,7 +218,7 @@ func (p *persistence) restore(c *Cache, res *loader.Result) dump.Start {
 	start := dump.Start{
 		Record: res.Record, Retained: res.Retained, MirrorMissing: res.MirrorMissing,
 		NeedFull: res.NeedFull || res.PagesLost, NewLineage: res.MayBeStale || p.rolledBack(), RolledBack: p.rolledBack(),
-		LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
+		Anew: res.Anew, LastGeneration: res.LastGeneration, LastOpens: res.LastOpens, Opens: res.LastOpens + 1,
 		Image: res.Image, Chain: res.Chain, Named: p.namedPlaces, Sizes: p.sizes,
 		Live: res.Live, Severed: len(res.Unfinished) > 0, Clock: res.Clock,
 	}

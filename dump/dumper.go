@@ -69,8 +69,9 @@ type Dumper struct {
 	limbo       *generation // its record may be durable or not; nil: none
 	number      uint64      // of the next generation or file
 	needFull    bool
-	mend        bool // the record that was opened has no mirror, or may not be the newest
-	severed     bool // links follow the record that was opened, and none may
+	anew        [2]bool // what is in the ring of that number is erased; see Start.Anew
+	mend        bool    // the record that was opened has no mirror, or may not be the newest
+	severed     bool    // links follow the record that was opened, and none may
 	scrub       scrub
 	builder     pagefile.BlobBuilder
 	section     pagefile.Section
@@ -114,6 +115,7 @@ func New(cfg Config, src Source, start Start) *Dumper {
 		history:  restoredHistory(&start),
 		number:   start.firstNumber(0),
 		needFull: start.NeedFull,
+		anew:     [2]bool{start.Anew, start.Anew},
 		resumed:  func() {},
 		mend:     start.Record != nil && (start.MirrorMissing || start.NewLineage),
 		severed:  start.RolledBack,

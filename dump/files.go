@@ -41,7 +41,7 @@ func (f *files) path(key fileKey) string {
 
 // maxNumber bounds what a name can make us count on from, as in the loader: no
 // directory gets that far, and numbers must not end.
-const maxNumber = 1 << 62
+const maxNumber = 1 << 61
 
 // list reads the directories once. It returns the highest id: a file of an
 // attempt that left no record counts too, since its number is used. // I12

@@ -30,7 +30,7 @@ func (d *Dumper) prepare() error {
 		if err != nil {
 			return err
 		}
-		if err := d.countNumbers(ring); err != nil {
+		if err := d.takeRing(i, ring); err != nil {
 			ring.Close()
 			return err
 		}
@@ -52,10 +52,6 @@ func (d *Dumper) prepare() error {
 		d.cutMu.Lock()
 		d.chain.lineage = d.lineage
 		d.cutMu.Unlock()
-	}
-	if d.start != nil {
-		d.home.restore(d.start, d.start.forked() || len(d.history.pinned) > 0)
-		d.start = nil
 	}
 	return d.openPageFile()
 }
@@ -86,6 +82,19 @@ func (d *Dumper) recordOf(generation uint64) *pagefile.Record {
 			}
 		}
 	}
+	return nil
+}
+
+// takeRing goes on after the records of a ring, or without them. Both rings are
+// taken before anything is written to one.
+func (d *Dumper) takeRing(i int, ring *pagefile.Ring) error {
+	if !d.anew[i] {
+		return d.countNumbers(ring)
+	}
+	if err := ring.Erase(); err != nil {
+		return err
+	}
+	d.anew[i] = false
 	return nil
 }
 
@@ -131,6 +140,7 @@ func (d *Dumper) openPageFile() error {
 		file, size, err := d.files.open(fileKey{pagefile.KindPages, h.id})
 		if err == nil {
 			h.file, h.size = file, size
+			d.restoreHome()
 			d.reserve()
 			return h.allocate(d.cfg.Geometry.PlaceOffset(h.places.total))
 		}
@@ -144,9 +154,18 @@ func (d *Dumper) openPageFile() error {
 	if err != nil {
 		return err
 	}
+	d.restoreHome()
 	h.moveTo(file, key.id)
 	d.reserve()
 	return nil
+}
+
+// restoreHome takes over the segments that were recovered, once.
+func (d *Dumper) restoreHome() {
+	if d.start != nil {
+		d.home.restore(d.start, d.start.forked() || len(d.history.pinned) > 0)
+		d.start = nil
+	}
 }
 
 // reserve tells if the disk has no room for it.

@@ -104,7 +104,7 @@ func checkPlaces(t *testing.T, p *places) {
 		seen[place] = state
 	}
 	free := 0
-	for place := range p.total {
+	for place := range p.near() {
 		if p.free[place/64]>>(place%64)&1 != 0 {
 			note(place, "free")
 			free++

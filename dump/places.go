@@ -17,11 +17,16 @@ import (
 // Leaving: no row has it, but the newest durable record may name it. Retired:
 // some record that is still retained, or a reader, may. Tainted: no record names
 // it, and what was written there may have failed.
+//
+// A page file that is longer than the limit was made for a larger cache, if no
+// record lies: what lies there stays, and is not given again. So a page file costs
+// what the cache may use of it, and what it does.
 type places struct {
-	total   uint32   // places that the page file has room for
-	limit   uint32   // growth ends here
-	free    []uint64 // bitmap
-	count   int      // of free
+	total   uint32          // places that the page file has room for
+	limit   uint32          // growth ends here, and places that are given
+	free    []uint64        // bitmap of those below both
+	count   int             // of free
+	far     map[uint32]bool // taken, or left and not released, from limit on
 	leaving []uint32
 	retired []retiredPlace // ascending by first
 	tainted []uint32
@@ -35,26 +40,43 @@ type retiredPlace struct {
 
 // A place is found free again only here, and only from here; see I11.
 func (p *places) setFree(place uint32) {
+	if place >= p.limit {
+		delete(p.far, place)
+		return
+	}
 	p.free[place/64] |= 1 << (place % 64)
 	p.count++
 }
 
 // grow adds n free places at the end. The page file has them allocated.
 func (p *places) grow(n uint32) {
-	from := p.total
+	from := p.near()
 	p.total += n
-	for len(p.free)*64 < int(p.total) {
+	near := p.near()
+	for len(p.free)*64 < int(near) {
 		p.free = append(p.free, 0)
 	}
-	for place := from; place < p.total; place++ {
+	for place := from; place < near; place++ {
 		p.setFree(place)
 	}
 }
 
+// near is where the places end that may be given.
+func (p *places) near() uint32 { return min(p.total, p.limit) }
+
 // claim takes a place that the recovered table names; false if it is not free:
 // the table is wrong.
 func (p *places) claim(place uint32) bool {
-	if place >= p.total || p.free[place/64]>>(place%64)&1 == 0 {
+	switch {
+	case place >= p.total || p.far[place]:
+		return false
+	case place >= p.limit:
+		if p.far == nil {
+			p.far = make(map[uint32]bool)
+		}
+		p.far[place] = true
+		return true
+	case p.free[place/64]>>(place%64)&1 == 0:
 		return false
 	}
 	p.free[place/64] &^= 1 << (place % 64)
@@ -65,7 +87,7 @@ func (p *places) claim(place uint32) bool {
 // quarantine makes every free place leaving: at Start nobody knows what older
 // generations and readers still refer to.
 func (p *places) quarantine() {
-	for place := range p.total {
+	for place := range p.near() {
 		if p.claim(place) {
 			p.leaving = append(p.leaving, place)
 		}

@@ -25,6 +25,11 @@ type Start struct {
 	// Nothing of the weak chain was applied. // I12
 	RolledBack bool
 
+	// Anew says that the numbers of the directory have run out: nothing of it is
+	// taken up, its records are erased before the first is written, and numbers begin
+	// again.
+	Anew bool
+
 	LastGeneration, LastOpens uint64 // the highest seen anywhere
 	Opens                     uint64 // the number of this process: LastOpens + 1
 

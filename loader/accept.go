@@ -17,7 +17,10 @@ const clockSlack = time.Minute
 
 // accept reports whether the record is what Options ask for.
 func (l *load) accept(rec *pagefile.Record) bool {
+	ends := unending(rec)
 	switch {
+	case ends != nil:
+		l.met(NumbersSpent, "", 1, fmt.Errorf("generation %d: %w", rec.Generation, ends))
 	case rec.Schema != l.Schema:
 		l.met(SchemaChanged, "", 1, fmt.Errorf("%w: the directory has %q, Options.Schema is %q", ErrSchema, rec.Schema, l.Schema))
 	case l.res.Reset:
@@ -53,6 +56,4 @@ func (l *load) refuseUnclean() {
 	retained := l.res.Retained
 	l.forget()
 	l.res.Retained = retained
-	l.res.Weak, l.res.Chain, l.drafts = 0, pagefile.WeakPos{}, nil
-	l.res.Live, l.res.Unfinished = nil, nil
 }

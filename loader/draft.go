@@ -100,6 +100,9 @@ func (d *draft) checkSection(s *pagefile.Section) error {
 	if err := s.State.Validate(d.geo); err != nil {
 		return fmt.Errorf("%w: %w", pagefile.ErrCorrupt, err)
 	}
+	if err := endless(s.State); err != nil {
+		return err
+	}
 	for _, seg := range s.Segments {
 		if err := d.checkSegment(seg); err != nil {
 			return err

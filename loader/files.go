@@ -82,7 +82,7 @@ func (l *load) openPages() {
 	want := rec.Geometry.PlaceOffset(rec.Places)
 	if missing := want - src.size; missing > 0 {
 		size := int64(rec.Geometry.SegmentSize)
-		l.usable -= min(uint32(missing/size), rec.Places)
+		l.usable = min(rec.Geometry.PlacesIn(src.size), rec.Places)
 		l.met(PagesShort, name, int((missing+size-1)/size), nil)
 	}
 	l.mapped(src, name, want)

@@ -66,6 +66,7 @@ func Load(ctx context.Context, o Options) (*Result, error) {
 	if l.res.Record != nil {
 		l.recover()
 	}
+	l.beginAnew()
 	if err := ctx.Err(); err != nil {
 		l.res.Close()
 		return nil, fmt.Errorf("load %s: %w", o.Dir, err)
@@ -95,6 +96,8 @@ type load struct {
 	usable uint32    // places that the page file has
 	drafts []draft   // by shard
 	unread bool      // the ring could not be read to the chain's end
+
+	highest uint64 // generation of a record
 }
 
 // recover reads what the chosen record names.
@@ -124,6 +127,8 @@ func (l *load) forget() {
 	l.res.Close()
 	l.res.Record, l.res.Retained, l.res.Image, l.res.Pages = nil, nil, nil, noPages{}
 	l.res.MirrorMissing, l.res.PagesLost = false, false
+	l.res.Weak, l.res.Chain, l.res.Shards, l.drafts = 0, pagefile.WeakPos{}, nil, nil
+	l.res.Live, l.res.Unfinished = nil, nil
 }
 
 // conclude sums the findings up.

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// maxNumber bounds what a name or a damaged file can make us count on from.
-	maxNumber = 1 << 62
+	// maxNumber bounds what a name or a damaged file can make us count on from: half
+	// of mostGeneration.
+	maxNumber = mostGeneration / 2
 	// surveyed bounds how many headers of a file are read.
 	surveyed = 1 << 14
 )
@@ -32,6 +33,7 @@ func (l *load) countNumbers(p rings) {
 	for _, r := range p {
 		for _, rec := range r.slots {
 			if rec != nil {
+				l.highest = max(l.highest, rec.Generation)
 				l.sawGeneration(rec.Generation)
 				l.sawOpens(rec.Opens)
 			}

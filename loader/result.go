@@ -27,6 +27,9 @@ type Result struct {
 	MirrorMissing bool
 	// NeedFull says that something a light generation would build on is damaged.
 	NeedFull bool
+	// Anew says that the numbers of the directory have run out. Whoever writes there
+	// erases its records before it writes one, and begins with the first numbers.
+	Anew bool
 	// Reset says that a file named ResetName lies in the directory. Who writes there
 	// removes it once a new generation is complete.
 	Reset bool

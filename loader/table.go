@@ -31,6 +31,7 @@ const (
 	RecordsDamaged    = "records-damaged"
 	NewerFormat       = "newer-format"
 	GenerationMissing = "generation-missing"
+	NumbersSpent      = "numbers-spent"
 	SchemaChanged     = "schema-changed"
 	ResetWanted       = "reset-wanted"
 	UncleanEnd        = "unclean-end"
@@ -116,6 +117,12 @@ var recordCases = []Case{{
 	Condition: "a generation was asked for that the newest record does not retain, or whose record does not verify",
 	Decision:  "start cold",
 	Why:       "whoever asks for a generation wants that state and no other",
+	Cost:      CostAll,
+}, {
+	Label:     NumbersSpent,
+	Condition: "generations, links, opens or positions have come so far that they may end: 2^62, and 2^29 opens",
+	Decision:  "start cold; if generations or opens have, nothing of the directory counts, and its records are erased before the first new one",
+	Why:       "no directory gets there, and from a number that somebody made up nothing can go on: what follows could not be written, or not be the newest",
 	Cost:      CostAll,
 }, {
 	Label:     SchemaChanged,

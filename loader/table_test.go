@@ -161,6 +161,14 @@ var tableTests = map[string]tableTest{
 			}
 		},
 	},
+	NumbersSpent: {
+		damage: func(t *testing.T, w *writer) *snapshot {
+			w.opens = mostOpens + 1
+			w.generate(false)
+			return nil
+		},
+		check: beginsAnew,
+	},
 	SchemaChanged: {
 		damage: nothing,
 		option: func(o *Options) { o.Schema = "s2" },

@@ -92,6 +92,13 @@ func (g Geometry) PlaceOffset(place uint32) int64 {
 	return FileHeaderBlock + int64(place)*int64(g.SegmentSize)
 }
 
+// PlacesIn is how many places a page file of that size has, with one that is cut
+// short.
+func (g Geometry) PlacesIn(size int64) uint32 {
+	n := (size - FileHeaderBlock + int64(g.SegmentSize) - 1) / int64(g.SegmentSize)
+	return uint32(min(max(n, 0), NoPlace-1))
+}
+
 func (g Geometry) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(g.Shards))
 	b = binary.LittleEndian.AppendUint32(b, uint32(g.SegmentSize))

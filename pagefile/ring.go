@@ -82,6 +82,18 @@ func (r *Ring) Write(rec *Record) error {
 	return nil
 }
 
+// Erase makes every slot one that was never written, and syncs. After an error any
+// of them may be as it was.
+func (r *Ring) Erase() error {
+	if _, err := r.file.WriteAt(make([]byte, RingSize), 0); err != nil {
+		return fmt.Errorf("erase records: %w", err)
+	}
+	if err := r.file.Sync(); err != nil {
+		return fmt.Errorf("erase records: sync: %w", err)
+	}
+	return nil
+}
+
 // Close closes the file.
 func (r *Ring) Close() error { return r.file.Close() }
 
