@@ -208,7 +208,7 @@ func (p *persistence) takeUp(c *Cache, res *loader.Result) {
 	}
 	c.opened = res.Record.Generation
 	c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
-	c.clock.notBefore(res.Clock)
+	c.clock.notBefore(timeOf(res, c.clock.start))
 }
 
 // restore fills the cache and says where the dumper goes on.
@@ -252,7 +252,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, ScrubPause: o.hooks.scrub, MaxAge: o.Recovery.MaxAge, Wall: o.Clock,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, ScrubPause: o.hooks.scrub, MaxAge: o.Recovery.MaxAge, Time: c.clock.read,
 		Pressed: c.held.pressed,
 	}
 	if p.result.Reset {
