@@ -8,7 +8,8 @@ import (
 // A clock tells cache time: milliseconds since 2020. It is anchored at Open to
 // the wall clock, or to the directory's time if that is later, and then follows the
 // monotonic clock. So it never runs backwards, and after the wall clock went back
-// nothing lives longer than its TTL from now.
+// nothing lives longer than its TTL from now. A wall clock that tells a time out of
+// range is not believed: then the directory's time is all there is.
 type clock struct {
 	coarse atomic.Int64 // refreshed by tick
 	source func() time.Time
@@ -22,6 +23,9 @@ const (
 	// longer than its TTL.
 	tickEvery = 5 * time.Millisecond
 	epoch2020 = 1577836800000 // Unix milliseconds of 2020-01-01
+	// lastTime is the latest that a clock may begin at, in the year 2053. It leaves a
+	// year to what records can tell.
+	lastTime = timeMask - 366*24*60*60*1000
 )
 
 func (k *clock) init(source func() time.Time) {
@@ -77,4 +81,21 @@ func (k *clock) last() int64 { return k.coarse.Load() }
 // be ahead of it.
 func (k *clock) wall(ms int64) time.Time { return time.UnixMilli(k.start.UnixMilli() + ms - k.anchor) }
 
-func toCacheTime(t time.Time) int64 { return max(t.UnixMilli()-epoch2020, 1) }
+// toCacheTime is 1 for what a wall clock tells that is not believed.
+func toCacheTime(t time.Time) int64 {
+	if era(t) != 0 {
+		return 1
+	}
+	return t.UnixMilli() - epoch2020
+}
+
+// era is 0 for a time that a wall clock may tell, else -1 before it and 1 after it.
+func era(t time.Time) int {
+	switch ms := t.UnixMilli() - epoch2020; {
+	case ms < 1:
+		return -1
+	case ms > lastTime:
+		return 1
+	}
+	return 0
+}

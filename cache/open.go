@@ -99,10 +99,16 @@ func (p *persistence) loaderOptions(o *Options, t *trial, live *liveLeft) loader
 		return lo
 	}
 	lo.Clean = o.Recovery.Unclean == UncleanDiscard && t.generation == 0
-	if lo.MaxAge, lo.Now = o.Recovery.MaxAge, time.Now(); o.Clock != nil {
-		lo.Now = o.Clock()
-	}
+	lo.MaxAge, lo.Now = o.Recovery.MaxAge, o.wall()
 	return lo
+}
+
+// wall is the wall clock.
+func (o *Options) wall() time.Time {
+	if o.Clock != nil {
+		return o.Clock()
+	}
+	return time.Now()
 }
 
 // within runs do for as long as ctx lasts. What comes later goes to late.
@@ -127,14 +133,16 @@ func (p *persistence) build(opening, ctx context.Context, o *Options, res *loade
 	geo := res.Record.Geometry
 	have := shapeOf(geo)
 	want, fits := o.shapeFor(have), usable(o, geo)
+	refusal := checkTime(res, o.wall())
+	if have.shards*have.baseBuckets > baseMax || o.readOnly() && !fits {
+		refusal = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
+	}
 	switch {
-	case have.shards*have.baseBuckets > baseMax, o.readOnly() && !fits:
-		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
-		if o.Recovery.Generation != 0 {
-			return nil, loadErr // whoever asks for a generation wants no other
-		}
+	case refusal != nil && o.Recovery.Generation != 0:
+		return nil, refusal // whoever asks for a generation wants no other
+	case refusal != nil:
 		p.cold(res)
-		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), refusal)
 	case want == have, o.readOnly(), fits && len(p.trial.refused) > 0:
 		// A reader writes nothing; and what was gone back to is written again as it is,
 		// before Open returns, so that nothing newer comes back. The next Open converts.
