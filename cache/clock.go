@@ -19,8 +19,9 @@ type clock struct {
 }
 
 const (
-	// tickEvery is the coarse clock's step. An entry may be served that much
-	// longer than its TTL.
+	// tickEvery is the coarse clock's step, and how much longer than its TTL an entry
+	// may be served; more where the process was stopped, or gets no processor, until
+	// the ticker has run. To read a precise clock would cost each Get that.
 	tickEvery = 5 * time.Millisecond
 	epoch2020 = 1577836800000 // Unix milliseconds of 2020-01-01
 	// lastTime is the latest that a clock may begin at, in the year 2053. It leaves a
