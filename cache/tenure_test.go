@@ -1,9 +1,7 @@
 package cache
 
 import (
-	"runtime"
 	"testing"
-	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 )
@@ -24,6 +22,26 @@ func TestASegmentThatEndedIsNotCopied(t *testing.T) {
 	}
 	if s.copySegment(seg, number+1, 0, dst) || s.copySegment(seg, number-1, 0, dst) {
 		t.Error("a segment was copied under another's number")
+	}
+}
+
+// Nor is what lay in another frame than the segment has.
+func TestATenureHasOneFrame(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Shards = 1
+	c := openMemory(t, o)
+	key := testKey(1)
+	mustSet(t, c, key, testValue(1, 100))
+	s := c.shards[0]
+	var r ref
+	if o := s.find(&r, key, c.hash.sum(key)); o != hit || !r.holds() {
+		t.Fatalf("find: %v, holds %v", o, r.holds())
+	}
+	r.seg.frame.Store(r.frame + 1)
+	held := r.holds()
+	r.seg.frame.Store(r.frame)
+	if held || !r.holds() {
+		t.Errorf("holds in another frame: %v, in its own: %v", held, r.holds())
 	}
 }
 
@@ -61,12 +79,9 @@ func TestACutIsHeldBeforeItsEpoch(t *testing.T) {
 		k.Release(k.Cut())
 		close(done)
 	}()
-	held := false
-	for deadline := time.Now().Add(10 * time.Second); !held && time.Now().Before(deadline); runtime.Gosched() {
-		held = c.held.newest.Load() == ^uint64(0)
-	}
-	if now := c.epoch.Load(); !held || now != epoch {
-		t.Errorf("held %v, epoch %d after %d", held, now, epoch)
+	soon(t, "the cut is held", func() bool { return c.held.newest.Load() == ^uint64(0) })
+	if now := c.epoch.Load(); now != epoch {
+		t.Errorf("epoch %d after %d", now, epoch)
 	}
 	c.batches.RUnlock()
 	<-done
