@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -190,6 +191,9 @@ func (c *Cache) now() int64 { return c.clock.now() }
 
 // start launches what runs beside the callers.
 func (c *Cache) start() {
+	if wall := c.clock.start; era(wall) != 0 {
+		c.notices.say(slog.LevelWarn, "the wall clock is not within 2020 to 2053 and not believed: how long no process ran is unknown", "wall_clock", "wall", wall)
+	}
 	c.running.Add(1)
 	go c.tick()
 	if !c.opts.hooks.alone {

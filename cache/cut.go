@@ -69,7 +69,8 @@ func (k cutter) Cut() *dump.Cut {
 	}
 	k.c.epoch.Store(epoch)
 	k.c.batches.Unlock()
-	cut := &dump.Cut{Epoch: epoch, Clock: k.c.now(), Shards: make([]dump.ShardCut, len(k.c.shards))}
+	cut := &dump.Cut{Epoch: epoch, Shards: make([]dump.ShardCut, len(k.c.shards))}
+	cut.Clock, cut.Wall = k.c.clock.read()
 	for i, s := range k.c.shards {
 		s.lock()
 		cut.Shards[i], s.cut = s.cut, dump.ShardCut{}

@@ -11,7 +11,10 @@ import (
 // rounded up; none may be negative.
 type Freshness struct {
 	// TTL is how long an entry is served that is not given a time to live of its
-	// own. 0: until evicted.
+	// own. 0: until evicted. Times to live are told by a clock that a goroutine
+	// moves on every 5 ms: after the process was stopped (SIGSTOP, a paused
+	// container), or while it gets no processor, what ended meanwhile is served
+	// until that has run once. None ends later than in 2054.
 	TTL time.Duration
 	// Sliding has a hit in the last half of TTL restart it, in the background:
 	// where hits come faster than that is done, some restart nothing. It holds

@@ -101,10 +101,16 @@ func (p *persistence) loaderOptions(o *Options, t *trial, live *liveLeft) loader
 		return lo
 	}
 	lo.Clean = o.Recovery.Unclean == UncleanDiscard && t.generation == 0
-	if lo.MaxAge, lo.Now = o.Recovery.MaxAge, time.Now(); o.Clock != nil {
-		lo.Now = o.Clock()
-	}
+	lo.MaxAge, lo.Now = o.Recovery.MaxAge, o.wall()
 	return lo
+}
+
+// wall is the wall clock.
+func (o *Options) wall() time.Time {
+	if o.Clock != nil {
+		return o.Clock()
+	}
+	return time.Now()
 }
 
 // within runs do for as long as ctx lasts. What comes later goes to late.
@@ -129,14 +135,16 @@ func (p *persistence) build(opening, ctx context.Context, o *Options, res *loade
 	geo := res.Record.Geometry
 	have := shapeOf(geo)
 	want, fits := o.shapeFor(have), usable(o, geo)
+	refusal := checkTime(res, o.wall())
+	if have.shards*have.baseBuckets > baseMax || o.readOnly() && !fits {
+		refusal = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
+	}
 	switch {
-	case have.shards*have.baseBuckets > baseMax, o.readOnly() && !fits:
-		loadErr = fmt.Errorf("cache: MaxBytes %d does not fit the directory's %d shards of %d-byte segments and %d buckets", o.MaxBytes, geo.Shards, geo.SegmentSize, geo.BaseBuckets)
-		if o.Recovery.Generation != 0 {
-			return nil, loadErr // whoever asks for a generation wants no other
-		}
+	case refusal != nil && o.Recovery.Generation != 0:
+		return nil, refusal // whoever asks for a generation wants no other
+	case refusal != nil:
 		p.cold(res)
-		return p.assemble(o, res, newGeometry(o, o.shape(), res), loadErr)
+		return p.assemble(o, res, newGeometry(o, o.shape(), res), refusal)
 	case want == have, o.readOnly(), fits && len(p.trial.refused) > 0:
 		// A reader writes nothing; and what was gone back to is written again as it is,
 		// before Open returns, so that nothing newer comes back. The next Open converts.
@@ -210,7 +218,7 @@ func (p *persistence) takeUp(c *Cache, res *loader.Result) {
 	}
 	c.opened = res.Record.Generation
 	c.pagePath = filepath.Join(p.dir, pagefile.FileName(pagefile.KindPages, res.Record.PageFile))
-	c.clock.notBefore(res.Clock)
+	c.clock.notBefore(timeOf(res, c.clock.start))
 }
 
 // restore fills the cache and says where the dumper goes on.
@@ -254,7 +262,7 @@ func (p *persistence) config(c *Cache) dump.Config {
 		FS: p.fs, Dir: p.dir, WeakDir: d.WeakDir, Geometry: p.geo, Schema: o.Schema, Frames: c.frames.count,
 		Interval: d.Interval, WeakInterval: d.Weak, DirtyBytes: d.DirtyBytes, BytesPerSec: d.BytesPerSec,
 		NoSync: d.NoSync, Keep: d.Keep, Budget: o.Recovery.Budget, PendingBytes: max(o.MaxBytes/8, 1<<20),
-		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, ScrubPause: o.hooks.scrub, MaxAge: o.Recovery.MaxAge, Wall: o.Clock,
+		Memory: linkArena, Event: p.event, SlowAfter: o.hooks.slow, ScrubPause: o.hooks.scrub, MaxAge: o.Recovery.MaxAge, Time: c.clock.read,
 		Pressed: c.held.pressed,
 	}
 	if p.result.Reset {

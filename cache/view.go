@@ -181,9 +181,9 @@ func (c *Cache) Info(key []byte) (e EntryInfo, ok bool) {
 }
 
 func (c *Cache) info(key []byte, r *reading) EntryInfo {
-	e := EntryInfo{Size: len(key) + len(r.value), Stored: fromCacheTime(r.head.stored()), Stamp: c.stamp(r), Stale: r.head.expired(c.now())}
+	e := EntryInfo{Size: len(key) + len(r.value), Stored: c.clock.wall(r.head.stored()), Stamp: c.stamp(r), Stale: r.head.expired(c.now())}
 	if r.head.expiry() != 0 {
-		e.Expires = fromCacheTime(r.head.expiry())
+		e.Expires = c.clock.wall(r.head.expiry())
 	}
 	return e
 }

@@ -134,8 +134,8 @@ func TestTheCoarseClockIgnoresTheWallClock(t *testing.T) {
 
 // TestTheWallClockIsSetBeforeTheNextOpen: while a process runs, which then ends in
 // either way. The next one gives nothing more time than it had left, and takes off what
-// it can tell to have passed. A record has the time by the wall clock when it was
-// written.
+// it can tell to have passed: that was noted after the clock was set. A record has the
+// time by the wall clock at its cut.
 func TestTheWallClockIsSetBeforeTheNextOpen(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		for _, jump := range wallJumps {
@@ -182,7 +182,7 @@ func setBeforeOpen(t *testing.T, killed bool, jump time.Duration) {
 	if got := c.Recovery().WrittenAt; !got.Equal(written.Round(0)) {
 		t.Errorf("written at %v, want %v", got, written)
 	}
-	down := max(10*time.Minute+jump, 0) // as far as the wall clock tells
+	down := 10*time.Minute + max(jump, 0) // a clock that was set forward may have been right
 	served("before", 20*time.Minute+down)
 	served("after", 10*time.Minute+down)
 	k.pass(5 * time.Minute)

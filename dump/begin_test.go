@@ -124,6 +124,7 @@ func TestCloseTellsTheTime(t *testing.T) {
 	s := &story{rig: newRig(t, 1, func(c *Config) {
 		c.MaxAge, c.Now = time.Hour, func() time.Time { return now }
 	})}
+	s.f.wall = s.cfg.Now
 	s.f.churn(100)
 	s.flush()
 	for _, idle := range []time.Duration{time.Minute, time.Hour, time.Hour, time.Hour} {

@@ -64,9 +64,11 @@ type Config struct {
 	// and nil: there are none. Default: the heap, as for short links.
 	Memory func(n int) (b []byte, free func())
 
-	Now   func() time.Time // default time.Now
-	Wall  func() time.Time // what records tell; default Now
-	Event func(Event)      // may be nil; called under no lock, by who writes or by a timer: it must not wait
+	Now func() time.Time // default time.Now
+	// Time is what records tell: the cache's clock, in ms, and the wall clock at the
+	// same moment. Default: 0, which is no time, and Now.
+	Time  func() (clock int64, wall time.Time)
+	Event func(Event) // may be nil; called under no lock, by who writes or by a timer: it must not wait
 }
 
 func (c Config) withDefaults() Config {
@@ -95,8 +97,8 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Wall == nil {
-		c.Wall = c.Now
+	if c.Time == nil {
+		c.Time = func() (int64, time.Time) { return 0, c.Now() }
 	}
 	return c
 }

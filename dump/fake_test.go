@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/embercache/ember/pagefile"
 )
@@ -15,6 +16,7 @@ import (
 // takes whole segments from a queue's head. It remembers every cut, by its clock.
 type fakeCache struct {
 	mu     sync.Mutex
+	wall   func() time.Time // what cuts tell
 	geo    pagefile.Geometry
 	rng    *rand.Rand
 	shards []*fakeShard
@@ -74,6 +76,7 @@ func newFake(seed uint64, shards, limit int) *fakeCache {
 		rng:    rand.New(rand.NewPCG(seed, 3)),
 		limit:  limit,
 		last:   1 << 32,
+		wall:   time.Now,
 		cuts:   map[int64]*fakeCut{},
 		held:   map[*Cut]bool{},
 		gone:   map[uint64]bool{},
@@ -297,7 +300,7 @@ func (f *fakeCache) Cut() *Cut {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clock++
-	c := &Cut{Epoch: uint64(f.clock), Clock: f.clock}
+	c := &Cut{Epoch: uint64(f.clock), Clock: f.clock, Wall: f.wall()}
 	seen := &fakeCut{}
 	for _, s := range f.shards {
 		sc := ShardCut{State: s.state(), Born: s.born, Died: s.died}

@@ -198,7 +198,7 @@ func (d *Dumper) newestNumber() uint64 {
 // long ago to say so, or is hidden by what could not be removed.
 func (d *Dumper) affirm(o order) (uint64, error) {
 	r := d.base.record
-	aged := o.clean && d.cfg.MaxAge > 0 && d.aged(r)
+	aged := o.clean && d.aged(r)
 	if d.base.mirrored && (r.Clean || !o.clean) && !aged && len(d.files.obsolete) == 0 {
 		return r.Generation, nil
 	}
@@ -211,11 +211,19 @@ func (d *Dumper) affirm(o order) (uint64, error) {
 }
 
 // aged reports whether a record's time is too long ago to say when the state was last
-// true, or yet to come: the wall clock was set back.
+// true, or yet to come: the wall clock was set back. Or it was set back by less, and
+// the record is all that the next process has to tell how long ago it was.
 func (d *Dumper) aged(r *pagefile.Record) bool {
-	age := d.cfg.Wall().Sub(time.Unix(0, r.Wall))
-	return age < 0 || age > d.cfg.MaxAge/agedPart
+	clock, wall := d.cfg.Time()
+	age := wall.Sub(time.Unix(0, r.Wall))
+	if clock-r.Clock > (max(age, 0) + clockStep).Milliseconds() {
+		return true
+	}
+	return d.cfg.MaxAge > 0 && (age < 0 || age > d.cfg.MaxAge/agedPart)
 }
+
+// clockStep is more than the steps of any system's clocks, which two of them differ by.
+const clockStep = 20 * time.Millisecond
 
 // agedPart is what part of MaxAge an unchanged record may have used up when the
 // cache is closed.

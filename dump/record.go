@@ -60,7 +60,7 @@ func (g *generation) newRecord() *pagefile.Record {
 		Weak:       g.weak,
 		Stores:     g.stock.stores(),
 		Clock:      g.cut.Clock,
-		Wall:       d.cfg.Wall().UnixNano(),
+		Wall:       g.cut.Wall.UnixNano(),
 		BootID:     BootID(d.cfg.FS.BootID()),
 		Clean:      g.clean,
 		Schema:     d.cfg.Schema,
@@ -121,8 +121,9 @@ func (d *Dumper) restate(clean bool, keep int) error {
 	g := &generation{d: d, number: d.takeNumber(), clean: clean, started: d.cfg.Now()}
 	g.record = d.renumbered(old, g.number, keep)
 	g.record.Clean = clean
-	if clean && !d.mend {
-		g.record.Wall = d.cfg.Wall().UnixNano() // Close: the state was still the same
+	if clean && !d.mend { // Close: the state was still the same
+		clock, wall := d.cfg.Time()
+		g.record.Clock, g.record.Wall = max(old.Clock, clock), wall.UnixNano()
 	}
 	g.weak = g.record.Weak
 	g.ring, g.ringEnd = d.baseRing, d.baseRingEnd

@@ -1,6 +1,10 @@
 package dump
 
-import "github.com/embercache/ember/pagefile"
+import (
+	"time"
+
+	"github.com/embercache/ember/pagefile"
+)
 
 // fileQueues is how many queues of a shard files know.
 const fileQueues = 2
@@ -57,7 +61,8 @@ type Pin uint32
 // A Cut divides the writes that a generation contains from the rest.
 type Cut struct {
 	Epoch  uint64
-	Clock  int64 // the cache's clock, ms
+	Clock  int64     // the cache's clock, ms
+	Wall   time.Time // the wall clock at the same moment
 	Shards []ShardCut
 }
 
