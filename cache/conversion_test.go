@@ -442,7 +442,7 @@ func TestConversionOnADiskThatHangs(t *testing.T) {
 	fill(t, c, 1000)
 	mustClose(t, c)
 	ops := fs.Ops()
-	release := holdReads(fs)
+	release, _ := holdReads(fs)
 	o = sizing{4 << 20, 4}.of(o)
 	o.Recovery.Timeout = 200 * time.Millisecond
 	c = openOn(t, o)

@@ -210,7 +210,7 @@ func clearUnread(t *testing.T, rng *rand.Rand) {
 	if err := w.c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	release := holdReads(fs)
+	release, _ := holdReads(fs)
 	c := openOn(t, w.o)
 	for i := range 40 {
 		mustSet(t, c, fmt.Appendf(nil, "new-%d", i), testValue(i, 50*i))

@@ -276,9 +276,10 @@ func TestASlowDiskIsTold(t *testing.T) {
 	fs := crashfs.New()
 	o := quietOptions(fs, 1)
 	var started, ended atomic.Int64
+	var looking atomic.Bool
 	hung := make(chan struct{})
 	o.Events = &Events{DiskSlow: func(op string, took time.Duration) {
-		if op != "sync pages" {
+		if op != "sync pages" || !looking.Load() {
 			return // a loaded machine
 		}
 		if started.Add(1) == 1 {
@@ -291,6 +292,7 @@ func TestASlowDiskIsTold(t *testing.T) {
 	c := openOn(t, o)
 	mustSet(t, c, []byte("k"), []byte("v"))
 	mustFlush(t, c) // the files are made
+	looking.Store(true)
 	hang := fs.Hang(crashfs.OpSync, "/pages-")
 	fill(t, c, 1000)
 	flushed := make(chan error, 1)
@@ -302,7 +304,7 @@ func TestASlowDiskIsTold(t *testing.T) {
 		t.Error(err)
 	}
 	mustClose(t, c)
-	if started.Load() != 2 || ended.Load() < int64(100*time.Millisecond) || time.Since(before) > time.Minute {
+	if started.Load() < 2 || ended.Load() < int64(100*time.Millisecond) || time.Since(before) > time.Minute {
 		t.Errorf("%d calls, the last after %v", started.Load(), time.Duration(ended.Load()))
 	}
 }
@@ -333,7 +335,7 @@ func TestEventsMayCallTheCache(t *testing.T) {
 		if c.Set([]byte("told"), []byte(kind)) == nil {
 			c.Get([]byte("told"))
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), stalls)
 		defer cancel()
 		if _, err := c.Flush(ctx); errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Flush in %s: %v", kind, err)
@@ -357,7 +359,7 @@ func TestEventsMayCallTheCache(t *testing.T) {
 		select {
 		case kind := <-kinds:
 			delete(left, kind)
-		case <-time.After(20 * time.Second):
+		case <-time.After(stalls):
 			t.Fatalf("still not called, or not back: %v", left)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -222,7 +223,7 @@ func readFails(t *testing.T, rng *rand.Rand, path string, positional bool, do fu
 	w.fs, w.o, w.start, w.cuts = fs, w.on(fs), fs.Ops(), nil
 	w.o.Recovery.Positional = positional
 	w.hurt = true
-	release := holdReads(fs)
+	release, _ := holdReads(fs)
 	w.c = openOn(t, w.o)
 	for _, name := range fs.List() {
 		if strings.Contains(name, path) {
@@ -254,13 +255,15 @@ func readFails(t *testing.T, rng *rand.Rand, path string, positional bool, do fu
 }
 
 // holdReads has reads of places wait for release.
-func holdReads(fs *crashfs.FS) (release func()) {
-	gate := make(chan struct{})
+func holdReads(fs *crashfs.FS) (release func(), held <-chan struct{}) {
+	gate, first := make(chan struct{}), make(chan struct{})
+	hold := sync.OnceFunc(func() { close(first) })
 	remove := fs.Inject(func(op crashfs.Op) error {
 		if op.Kind == crashfs.OpRead && strings.Contains(op.Path, "/pages-") && op.Off >= pageSize {
+			hold()
 			<-gate
 		}
 		return nil
 	})
-	return func() { remove(); close(gate) }
+	return func() { remove(); close(gate) }, first
 }

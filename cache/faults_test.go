@@ -145,7 +145,7 @@ func promptly(t testing.TB, what string, do func()) {
 	t.Helper()
 	start := time.Now()
 	do()
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > stalls {
 		t.Fatalf("%s took %v", what, took)
 	}
 }
@@ -190,7 +190,7 @@ func (w *world) under(a *affliction, do func(ctx context.Context) error) (err er
 	}
 	select {
 	case err = <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(stalls):
 		w.fatalf("%v: it does not end with its context", a)
 	}
 	return err

@@ -255,3 +255,27 @@ func (r *killRun) report() {
 	r.t.Logf("of %d kills with writes, lost was what had returned in the last: median %v, nine in ten %v, worst %v",
 		len(r.losses), at(0.5), at(0.9), at(1))
 }
+
+// watchPauses watches this process, and so a machine that stands still, until over;
+// then stood says for how long nothing ran. What did not run could write no link.
+func watchPauses(over <-chan struct{}) (stood func() time.Duration) {
+	const step, late = 10 * time.Millisecond, 100 * time.Millisecond
+	all := make(chan time.Duration, 1)
+	go func() {
+		sum, last := time.Duration(0), time.Now()
+		for {
+			select {
+			case <-over:
+				all <- sum
+				return
+			case <-time.After(step):
+			}
+			now := time.Now()
+			if took := now.Sub(last); took > late {
+				sum += took
+			}
+			last = now
+		}
+	}()
+	return func() time.Duration { return <-all }
+}

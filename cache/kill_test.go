@@ -212,8 +212,9 @@ type killRun struct {
 
 	// What the newest child that told its state left behind.
 	base   [killWriters]killState
-	before *killLife // nil: there was none
-	died   uint64    // on before's clock
+	before *killLife     // nil: there was none
+	died   uint64        // on before's clock
+	stood  time.Duration // for how long nothing ran while before did
 
 	little  bool          // memory is: what is evicted is not held long enough
 	opening time.Duration // from the newest child's hello until it had told its state
@@ -307,7 +308,8 @@ type killProcess struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	text  bytes.Buffer
-	died  time.Time // zero: it was not killed
+	died  time.Time            // zero: it was not killed
+	stood func() time.Duration // see watchPauses
 }
 
 func (c *killProcess) await(what chan struct{}) {
@@ -405,7 +407,7 @@ func (r *killRun) end(name string, c *killProcess) {
 	r.judged++
 	r.judge(name, l)
 	l.unsure()
-	r.before, r.died = l, max(l.last, uint64(max(c.died.Sub(l.begin), 0)))
+	r.before, r.died, r.stood = l, max(l.last, uint64(max(c.died.Sub(l.begin), 0))), c.stood()
 }
 
 func (r *killRun) start(plan killPlan) *killProcess {
@@ -431,6 +433,7 @@ func (r *killRun) start(plan killPlan) *killProcess {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	c.stood = watchPauses(l.over)
 	go func() { l.listen(in); in.Close() }()
 	return c
 }
@@ -505,7 +508,7 @@ func (r *killRun) judgeCut(name string, b, l *killLife, found *[killWriters]kill
 		return
 	}
 	r.losses = append(r.losses, time.Duration(lost))
-	if time.Duration(lost) > killLoss {
+	if time.Duration(lost) > killLoss+r.stood {
 		r.t.Errorf("life %d: lost is what had returned %v before the kill; plan %+v", r.lives, time.Duration(lost), b.plan)
 	}
 }

@@ -236,7 +236,7 @@ func (p *persistence) beginLive(ctx context.Context, c *Cache) {
 	l.dumper.Store(p.dumper)
 	limit, cancel := context.WithTimeout(ctx, c.opts.Recovery.Timeout)
 	defer cancel()
-	_, _ = within(limit, func() error { return l.arm(limit, p.dumper) }, func(error) {})
+	p.parting(limit, func() { _ = l.arm(limit, p.dumper) })
 	if err := l.health(); err != nil && !l.failed() { // which was said
 		p.notices.say(slog.LevelWarn, "no live log yet", "live_log_waits", "err", err)
 	}

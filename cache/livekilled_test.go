@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 )
@@ -151,6 +150,19 @@ func TestInheritKilledAnywhere(t *testing.T) {
 	}
 }
 
+// atRestLive waits until nothing that Open has begun goes on: what may not happen has
+// had its time, and a kill finds files and log of one moment.
+func atRestLive(t *testing.T, c *Cache) {
+	t.Helper()
+	for _, done := range c.persist.leaving {
+		<-done
+	}
+	must(t, c.persist.dumper.Begin(context.Background())) // after the generation that is being written
+	if !c.livelog.waits() {
+		<-c.livelog.made
+	}
+}
+
 // TestInheritComesBeforeAnyCut, or not at all: what was taken up from a log is not
 // written behind a link or beside a cut that is newer. Open's context ends before that
 // could be written, and a cut comes first.
@@ -168,9 +180,7 @@ func TestInheritComesBeforeAnyCut(t *testing.T) {
 		}
 		mustSet(t, c, []byte("after open"), []byte("1"))
 		_ = c.persist.dumper.Weak()
-		for end := time.Now().Add(20 * time.Millisecond); c.Health() != nil && time.Now().Before(end); {
-			time.Sleep(time.Millisecond) // in which what must not happen may
-		}
+		atRestLive(t, c)
 		want := crash.all
 		if c.Health() == nil {
 			want = contents(c)

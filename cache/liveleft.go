@@ -104,8 +104,9 @@ func (p *persistence) writeToken(session uint64) error {
 // the first link of that process the log goes on from none.
 func (p *persistence) dropToken() { _ = p.fs.Remove(p.tokenPath()) }
 
-// parting runs what takes a log away, and waits for it as long as ctx lasts. The
-// directory is not given back before it has ended: the next process has a log, too.
+// parting runs what takes a log away or begins one, and waits for it as long as ctx
+// lasts. The directory is not given back before it has ended: the next process has a
+// log, too.
 func (p *persistence) parting(ctx context.Context, do func()) {
 	done := make(chan struct{})
 	p.leaving = append(p.leaving, done)

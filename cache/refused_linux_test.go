@@ -203,12 +203,12 @@ func slowDisk(t *testing.T, kind crashfs.Kind, delay time.Duration) {
 	}
 	select {
 	case <-told:
-	case <-time.After(20 * time.Second):
+	case <-time.After(stalls):
 		t.Error("nobody was told that the disk is slow")
 	}
 	start := time.Now()
 	err := c.Close()
-	if took := time.Since(start); took > o.CloseTimeout+5*time.Second {
+	if took := time.Since(start); took > o.CloseTimeout+stalls {
 		t.Errorf("Close took %v: %v", took, err)
 	}
 	remove()

@@ -1,9 +1,7 @@
 package cache
 
 import (
-	"runtime"
 	"testing"
-	"time"
 
 	"github.com/embercache/ember/internal/crashfs"
 )
@@ -81,12 +79,9 @@ func TestACutIsHeldBeforeItsEpoch(t *testing.T) {
 		k.Release(k.Cut())
 		close(done)
 	}()
-	held := false
-	for deadline := time.Now().Add(10 * time.Second); !held && time.Now().Before(deadline); runtime.Gosched() {
-		held = c.held.newest.Load() == ^uint64(0)
-	}
-	if now := c.epoch.Load(); !held || now != epoch {
-		t.Errorf("held %v, epoch %d after %d", held, now, epoch)
+	soon(t, "the cut is held", func() bool { return c.held.newest.Load() == ^uint64(0) })
+	if now := c.epoch.Load(); now != epoch {
+		t.Errorf("epoch %d after %d", now, epoch)
 	}
 	c.batches.RUnlock()
 	<-done

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/embercache/ember/pagefile"
 )
 
 // Flush makes everything up to now part of a durable generation and returns its
@@ -195,7 +197,7 @@ func (d *Dumper) newestNumber() uint64 {
 // long ago to say so, or is hidden by what could not be removed.
 func (d *Dumper) affirm(o order) (uint64, error) {
 	r := d.base.record
-	aged := o.clean && d.cfg.MaxAge > 0 && d.cfg.Wall().Sub(time.Unix(0, r.Wall)) > d.cfg.MaxAge/agedPart
+	aged := o.clean && d.cfg.MaxAge > 0 && d.aged(r)
 	if d.base.mirrored && (r.Clean || !o.clean) && !aged && len(d.files.obsolete) == 0 {
 		return r.Generation, nil
 	}
@@ -205,6 +207,13 @@ func (d *Dumper) affirm(o order) (uint64, error) {
 		d.fail(started, err)
 	}
 	return d.base.record.Generation, err
+}
+
+// aged reports whether a record's time is too long ago to say when the state was last
+// true, or yet to come: the wall clock was set back.
+func (d *Dumper) aged(r *pagefile.Record) bool {
+	age := d.cfg.Wall().Sub(time.Unix(0, r.Wall))
+	return age < 0 || age > d.cfg.MaxAge/agedPart
 }
 
 // agedPart is what part of MaxAge an unchanged record may have used up when the

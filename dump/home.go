@@ -67,11 +67,11 @@ func newHome(cfg *Config, src Source, limit *limiter, stop func() error) *home {
 const leastBlock = 64 << 10
 
 // restore takes over what was recovered. A place that two segments claim, or
-// that the file does not have, is damage: the later segment takes another.
-func (h *home) restore(s *Start) {
+// that the file does not have, is damage: the later segment takes another. So does
+// one that is not full or not home where generations forked.
+func (h *home) restore(s *Start, forked bool) {
 	h.oldImage = s.Image
 	h.places.grow(s.places())
-	forked := s.forked()
 	for shard := range s.Shards {
 		st := &s.Shards[shard]
 		for q := range st.State.Tails {

@@ -6,8 +6,16 @@ import "github.com/embercache/ember/pagefile"
 // chain goes on from there and the log can be written over. Once there was a cut it
 // writes nothing: that has it, and what came after. Without it, or after an error, the
 // chain begins again at the next durable cut, and until then a killed process needs that
-// log.
+// log. Done waits for it: it may be the one that opens the ring.
 func (d *Dumper) Inherit() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return ErrClosed
+	}
+	d.readers.Add(1)
+	d.mu.Unlock()
+	defer d.readers.Done()
 	d.resumed()
 	d.cutMu.Lock()
 	defer d.cutMu.Unlock()

@@ -38,7 +38,7 @@ func TestLoops(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := r.d.Close(ctx); err != nil {
 		t.Fatal(err)
@@ -140,12 +140,11 @@ func TestHangingClose(t *testing.T) {
 	want := r.flush()
 	r.f.churn(100)
 	hang := r.fs.Hang(crashfs.OpSync, "pages-")
-	ctx, cancel := shortly()
-	defer cancel()
-	if err := r.d.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-hang.Blocked; cancel() }()
+	if err := r.d.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	<-hang.Blocked
 	select {
 	case <-r.d.Done():
 		t.Error("done while the disk hangs")
@@ -267,11 +266,9 @@ func TestRateLimit(t *testing.T) {
 	}
 	l.wait(10 << 20)
 	close(quit)
-	begin = time.Now()
 	l.wait(10 << 20)
-	l.wait(10 << 20)
-	if took := time.Since(begin); took > 500*time.Millisecond {
-		t.Errorf("the last generation waited %v", took)
+	if l.rate != 0 {
+		t.Error("the last generation goes on at its rate")
 	}
 }
 

@@ -15,10 +15,6 @@ var ringNames = [2]string{pagefile.RecordsName, pagefile.MirrorName}
 // it fails.
 func (d *Dumper) prepare() error {
 	d.resumed()
-	if d.start != nil {
-		d.home.restore(d.start)
-		d.start = nil
-	}
 	if !d.files.listed {
 		highest, err := d.files.list()
 		if err != nil {
@@ -40,12 +36,6 @@ func (d *Dumper) prepare() error {
 		}
 		d.rings[i] = ring
 	}
-	if d.lineage == 0 {
-		d.lineage = d.takeNumber()
-		d.cutMu.Lock()
-		d.chain.lineage = d.lineage
-		d.cutMu.Unlock()
-	}
 	if d.lease == nil {
 		lease, err := pagefile.OpenLease(d.cfg.FS, d.cfg.Dir)
 		if err != nil {
@@ -57,18 +47,31 @@ func (d *Dumper) prepare() error {
 		}
 		d.lease = lease
 	}
+	if d.lineage == 0 {
+		d.lineage = d.takeNumber()
+		d.cutMu.Lock()
+		d.chain.lineage = d.lineage
+		d.cutMu.Unlock()
+	}
+	if d.start != nil {
+		d.home.restore(d.start, d.start.forked() || len(d.history.pinned) > 0)
+		d.start = nil
+	}
 	return d.openPageFile()
 }
 
 // findReaders asks who reads what. A process that ended while somebody took up a
-// generation that it had just dropped left no note of that. // I11
+// generation that it had just dropped left no note of that, and of one whose record
+// cannot be read only its reader knows: its number is used all the same. A ring of
+// records has no more than those. // I11 I12
 func (d *Dumper) findReaders(lease *pagefile.Lease) error {
-	held, err := lease.HeldBefore(d.number)
+	held, err := lease.HeldBefore(d.number + pagefile.RingSlots)
 	if err != nil {
 		return err
 	}
 	for _, g := range held {
 		d.history.found(g, d.recordOf(g))
+		d.number = max(d.number, g+1)
 	}
 	return nil
 }

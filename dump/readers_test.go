@@ -187,3 +187,79 @@ func TestLeaseThatCannotBeAsked(t *testing.T) {
 	}
 	r.verify()
 }
+
+// flipRecord damages a generation's record in the rings that have it, or undoes that.
+func flipRecord(t *testing.T, fsys *crashfs.FS, rec *pagefile.Record, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := fsys.Flip(fakeDir+"/"+name, int64(pagefile.RingSlot(rec.Generation)*pagefile.MaxRecord), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Somebody reads a generation that the next process knows nothing of: its record
+// cannot be read for a while, and the one before is opened. No page of a segment that
+// was open there goes home over a page of what is read.
+func TestReaderOfWhatIsNotRetained(t *testing.T) {
+	both := []string{pagefile.RecordsName, pagefile.MirrorName}
+	for _, c := range []struct {
+		label string
+		rings []string // that have the record
+		kill  bool     // of the process that stated the one before again
+		late  bool     // it can be read only when that process has written its own
+	}{
+		{"in one ring", both[:1], false, false},
+		{"in one ring, for longer", both[:1], false, true},
+		{"in both, and the process that found out is killed", both, true, false},
+	} {
+		t.Run(c.label, func(t *testing.T) {
+			s := &story{rig: newRig(t, 1, func(c *Config) { c.WeakBytes = 0 })}
+			s.f.churn(60) // segments with some pages at home that go on
+			s.flush()
+			s.f.churn(60)
+			if len(c.rings) == 1 {
+				s.fs.Fail(crashfs.Rule{Kind: crashfs.OpWrite, Path: pagefile.MirrorName, Times: 1, Err: errDisk})
+			}
+			s.flush()
+			rec := s.d.base.record
+			fsys := s.fs.Kill(s.fs.Ops())
+			flipRecord(t, fsys, rec, c.rings...)
+			got := s.recover(fsys, false)
+			start := got.start()
+			start.NewLineage = len(c.rings) == 2 // where one has it, it may be one that was never whole
+			s.f.revive(got)
+			s.fs, s.cfg.FS = fsys, fsys
+			s.d = New(s.cfg, s.f, start)
+			if !c.late {
+				flipRecord(t, fsys, rec, c.rings...)
+			}
+			if c.kill {
+				if err := s.d.Begin(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s.reopen(s.fs.Kill(s.fs.Ops()))
+			}
+			s.read(rec.Generation)
+			s.f.churn(5)
+			s.flush()
+			if c.late {
+				flipRecord(t, s.fs, rec, c.rings...)
+			}
+			if s.d.base.record.Generation <= rec.Generation {
+				t.Errorf("number %d is used again", s.d.base.record.Generation)
+			}
+			older, err := replayOlder(s.fs, rec)
+			if err == nil {
+				err = s.f.check(older)
+			}
+			if err != nil {
+				t.Fatalf("what is read is not whole: %v", err)
+			}
+			if !c.late { // else only its reader knows its files, and has them open
+				s.turnOver(rec)
+			}
+			s.verify()
+		})
+	}
+}

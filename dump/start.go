@@ -105,11 +105,10 @@ func (s *Start) places() uint32 {
 // Record, because somebody went back from it. Then it may have pages at home that
 // are not full yet at Record's cut, in places that Record names too. The process
 // that went back gives such segments other places, but a kill may come before a
-// record says so, and the next one has to give them anew. Of a record that cannot be
-// read nobody knows. // I1
+// record says so, and the next one has to give them anew. // I1
+//
+// Of what is pinned nobody knows: its record cannot be read, or somebody reads it
+// though no record retains it. It counts as much, see prepare.
 func (s *Start) forked() bool {
-	if s.NewLineage || len(s.Retained) < len(s.Record.Retained) {
-		return true
-	}
-	return slices.ContainsFunc(s.Retained, func(r *pagefile.Record) bool { return r.Lineage != s.Record.Lineage })
+	return s.NewLineage || slices.ContainsFunc(s.Retained, func(r *pagefile.Record) bool { return r.Lineage != s.Record.Lineage })
 }

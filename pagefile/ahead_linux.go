@@ -31,6 +31,9 @@ func (f *osFile) Forget(off, n int64) {
 	_ = control(f.f, func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_DONTNEED) })
 }
 
+// Push repeats what a signal interrupts. Any other error counts, ENOMEM and EAGAIN too:
+// ext4 keeps the pages to be written then, but FUSE, before Linux 6.17, has taken them
+// for written when it finds no memory, and a Sync would not be told.
 func (f *osFile) Push(off, n int64) error {
 	err := control(f.f, func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
 	switch {

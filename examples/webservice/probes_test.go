@@ -90,7 +90,7 @@ func TestGrace(t *testing.T) {
 		answered := s.askInBackground(t)
 		began := time.Now()
 		s.end(p, syscall.SIGTERM)
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("stopped after %v with a grace period of 2 s", took)
 		}
 		if r := <-answered; r.status != 503 {
@@ -157,9 +157,9 @@ func TestHealth(t *testing.T) {
 // waitFor asks until it is so.
 func waitFor(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 	}
 }

@@ -68,8 +68,11 @@ var homeMutations = []mutation{
 		"dump/start.go", `return r.Lineage != s.Record.Lineage })`, `return false })`,
 		"./cache", "^TestWhatWasRefusedSurvivesAKill$"},
 	{"open segment beside a record that was not read", "nor one that cannot read the record of what was refused (I1)",
-		"dump/start.go", `	if s.NewLineage || len(s.Retained) < len(s.Record.Retained) {`, `	if s.NewLineage {`,
+		"dump/open.go", `d.start.forked() || len(d.history.pinned) > 0`, `d.start.forked()`,
 		"./cache", "^TestWhatWasRefusedSurvivesAReadThatFails$"},
+	{"open segment beside a reader", "who reads what no record retains keeps its pages (I11)",
+		"dump/open.go", `lease.HeldBefore(d.number + pagefile.RingSlots)`, `lease.HeldBefore(d.number)`,
+		"./dump", "^TestReaderOfWhatIsNotRetained$"},
 	{"memory after the last record", "no file has what memory held before",
 		"dump/pages.go", `	clear(b[used:])
 `, ``,
