@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -63,6 +64,7 @@ func (w *world) after(n int, how crash) (fs *crashfs.FS) {
 // A tour visits crash points until it has seen enough.
 type tour struct {
 	states, budget int
+	every, seldom  int // one prefix in so many is visited, one state in so many lives on; 0: as ever
 	prefixes       int
 	deepest        int
 	seen           map[string]int // states, by what made them
@@ -94,7 +96,11 @@ func (o *tour) visit(w *world, depth int) {
 	if *crashStates > 0 {
 		ways, seldom = crashes, 1500
 	}
+	seldom = cmp.Or(o.seldom, seldom)
 	for n := w.start; n <= end; n++ {
+		if o.every > 1 && w.rng.Intn(o.every) > 0 {
+			continue
+		}
 		o.prefixes++
 		for _, how := range ways(w.rng) {
 			o.states++
@@ -123,6 +129,7 @@ func (o *tour) visit(w *world, depth int) {
 		}
 	}
 	o.seen["retained generations opened"] += w.retained
+	o.seen["entries were left out"] += w.lacking
 }
 
 // liveOn goes on from a state after a crash for some steps and visits what follows:
@@ -130,8 +137,8 @@ func (o *tour) visit(w *world, depth int) {
 // Write-back of what a kill left fails at times, and no sync tells.
 func (o *tour) liveOn(w *world, fs *crashfs.FS, n int, how crash, st state, depth, steps int) {
 	next := newWorld(w.t, rand.New(rand.NewSource(w.rng.Int63())), fs, w.o.Shards)
-	next.o, next.keys = w.on(fs), w.keys
-	next.recovers, next.doomed = steps == 0, w.doomed
+	next.o, next.keys, next.turnover = w.on(fs), w.keys, w.turnover
+	next.recovers, next.doomed, next.told = steps == 0, w.doomed, w.left
 	next.value = w.value + 1000000
 	next.last = append(append(next.last, w.last...), fmt.Sprintf("%s after %d operations", how.name, n))
 	if how.kill {

@@ -77,7 +77,7 @@ func (w *world) checkRetained(fs *crashfs.FS, c *Cache) {
 		o.ReadOnly, o.Recovery.Generation = true, g
 		o.MaxBytes = max(o.MaxBytes, 8<<20) // it may be of another shape
 		old := openOn(w.t, o)
-		if diff := stateOfKeys(old, w.keys).differs(want); diff != "" {
+		if diff := want.differs(stateOfKeys(old, w.keys)); diff != "" {
 			w.fatalf("generation %d, which is retained: %s", g, diff)
 		}
 		drop(old)
@@ -85,11 +85,11 @@ func (w *world) checkRetained(fs *crashfs.FS, c *Cache) {
 	}
 }
 
-// acknowledged is what a generation held, nil if its number was not acknowledged.
-func (w *world) acknowledged(generation uint64) state {
+// acknowledged is a generation's cut, nil if its number was not acknowledged.
+func (w *world) acknowledged(generation uint64) *cutNote {
 	for i := range w.cuts {
 		if c := &w.cuts[i]; c.generation == generation && generation != 0 {
-			return c.state
+			return c
 		}
 	}
 	return nil

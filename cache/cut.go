@@ -49,6 +49,9 @@ func (s *shard) stateLocked() pagefile.ShardState {
 		Entries: uint32(max(s.fileEntries, 0)),
 		Live:    uint64(max(s.fileLive, 0)),
 	}
+	if s.guessed {
+		st.Live = st.Live&^(unitSize-1) | pagefile.LiveEstimate
+	}
 	for q := range fileQueues {
 		st.Heads[q], st.Tails[q] = s.queues[q].head, s.queues[q].tail
 	}

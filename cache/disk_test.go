@@ -274,14 +274,7 @@ func TestReadOnlyDisk(t *testing.T) {
 // and the next Open begins anew.
 func TestDirectoryTakenAway(t *testing.T) {
 	unmount := func(disk, _ string) error { return unix.Unmount(disk, unix.MNT_DETACH) }
-	remove := func(_, dir string) (err error) {
-		for range 100 { // the cache may create a file behind RemoveAll's back
-			if err = os.RemoveAll(dir); !errors.Is(err, syscall.ENOTEMPTY) {
-				break
-			}
-		}
-		return err
-	}
+	remove := func(_, dir string) error { return removeAll(dir) }
 	for _, away := range []struct {
 		name string
 		busy bool // the files have been written to

@@ -19,8 +19,9 @@ type largeTable struct {
 	mu sync.Mutex // orders who claims entries
 }
 
-// A numberSource gives out segment numbers, which never repeat: the directory's
-// count of opens in the upper half.
+// A numberSource gives out segment numbers, which never repeat: it begins with the
+// directory's count of opens in the upper half, and may run into the next ones, which
+// the loader counts as well.
 type numberSource struct{ last atomic.Uint64 }
 
 func (n *numberSource) next() uint64 { return n.last.Add(1) }

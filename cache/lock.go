@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -87,22 +88,65 @@ func (p *persistence) tryAcquire(ctx context.Context, o *Options) error {
 	return nil
 }
 
+// lockDir enters the directory and WeakDir, makes them if need be, and locks the first:
+// until the lock is closed the cache's files are in those, whatever becomes of the names.
 func (p *persistence) lockDir(o *Options) (lock io.Closer, network string, err error) {
+	var held closers
 	if o.readOnly() {
-		network, _ = p.fs.Network(p.dir)
-		return nil, network, nil
+		err = p.enter(&held, p.dir)
+		_ = p.enter(&held, o.Durability.WeakDir) // without links there are durable generations
+	} else {
+		err = p.lockIn(&held, o)
 	}
-	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
-		return nil, "", fmt.Errorf("make the directory: %w", err)
-	}
-	if o.Durability.WeakDir != "" {
-		if err := p.fs.MkdirAll(o.Durability.WeakDir, 0o700); err != nil {
-			return nil, "", fmt.Errorf("make Durability.WeakDir: %w", err)
-		}
-	}
-	if lock, err = p.fs.Lock(filepath.Join(p.dir, "LOCK")); err != nil {
+	if err != nil {
+		_ = held.Close()
 		return nil, "", err
 	}
 	network, _ = p.fs.Network(p.dir)
-	return lock, network, nil
+	return held, network, nil
+}
+
+func (p *persistence) lockIn(held *closers, o *Options) error {
+	if err := p.fs.MkdirAll(p.dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory: %w", err)
+	}
+	if err := p.enter(held, p.dir); err != nil {
+		return err
+	}
+	if weak := o.Durability.WeakDir; weak != "" {
+		if err := p.fs.MkdirAll(weak, 0o700); err != nil {
+			return fmt.Errorf("make Durability.WeakDir: %w", err)
+		}
+		if err := p.enter(held, weak); err != nil {
+			return err
+		}
+	}
+	lock, err := p.fs.Lock(filepath.Join(p.dir, "LOCK"))
+	if err == nil {
+		*held = append(*held, lock)
+	}
+	return err
+}
+
+// enter enters a directory; "" is none.
+func (p *persistence) enter(held *closers, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	leave, err := p.fs.Enter(dir)
+	if err == nil {
+		*held = append(*held, leave)
+	}
+	return err
+}
+
+// closers are closed from the last to the first.
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range slices.Backward(c) {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -22,7 +22,8 @@ import (
 // for bad Options, a dir that cannot be used, a Recovery.Generation that cannot be
 // had, or a lock (ErrLocked, as a *LockError that names the holder); it has changed
 // nothing then, but may have made a folder that was missing. Files that are not ours
-// are left alone.
+// are left alone. What dir leads to is settled by Open: files stay there, whatever
+// becomes of the name.
 func Open(ctx context.Context, dir string, opts *Options) (*Cache, error) {
 	o, err := opts.withDefaults()
 	if err != nil {

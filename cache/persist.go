@@ -20,7 +20,7 @@ import (
 type persistence struct {
 	dir      string
 	fs       pagefile.FS
-	lock     io.Closer // nil: the disk did not answer, or nothing is written
+	lock     io.Closer // of the directories that were entered, too; nil: the disk did not answer
 	began    time.Time // when the lock was asked for that was had; of a later trial, when it began
 	schema   string
 	network  string // type of the network file system, if it is on one

@@ -3,6 +3,8 @@ package cache
 import (
 	"bytes"
 	"math/rand"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -84,5 +86,67 @@ func TestQuickIsGet(t *testing.T) {
 	}
 	if left > len(keys)/100 {
 		t.Errorf("seed %d: got %d of %d left to get, want at most a hundredth", *seedFlag, left, len(keys))
+	}
+}
+
+// calls reports whether a function of this name is among those that wait for its
+// caller to return.
+func calls(name string) bool {
+	var at [32]uintptr
+	frames := runtime.CallersFrames(at[:runtime.Callers(2, at[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "."+name) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// TestQuickProvesWhatItFound: the frame gets another's bytes when the key was found in
+// it, and before the value is copied. That is left to get, with no room made for it.
+func TestQuickProvesWhatItFound(t *testing.T) {
+	if racing {
+		t.Skip("get alone reads under the race detector")
+	}
+	for name, room := range map[string]int{"with room": 100 << 10, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			var c *Cache
+			var before, after runtime.MemStats
+			armed := false
+			at := time.Unix(1_800_000_000, 0)
+			o := testOptions(16 << 20)
+			o.Shards, o.hooks.alone = 1, true
+			o.Clock = func() time.Time {
+				if !calls("(*shard).quick") || !armed {
+					return at
+				}
+				armed = false
+				must(t, c.Clear())
+				for i := range 300 {
+					mustSet(t, c, testKey(100+i), testValue(i, 100<<10))
+				}
+				runtime.ReadMemStats(&before)
+				return at
+			}
+			c = openMemory(t, o)
+			key := testKey(1)
+			must(t, c.SetWithTTL(key, testValue(1, 100<<10), time.Hour))
+			hash := c.hash.sum(key)
+			armed = true
+			v, got := c.shardOf(hash).quick(make([]byte, 0, room), key, hash)
+			runtime.ReadMemStats(&after)
+			if armed || got != changed {
+				t.Errorf("got outcome %d, %d bytes, want %d", got, len(v), changed)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 50<<10 {
+				t.Errorf("got %d bytes allocated for a record that has ended, want none", n)
+			}
+			if c.Has(key) {
+				t.Error("what was cleared is there")
+			}
+		})
 	}
 }

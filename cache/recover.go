@@ -89,9 +89,10 @@ func (s *shard) recover(from *loader.Shard, res *loader.Result, run frameRun) du
 	s.lazy.Store(l)
 	found := s.applyJournals(l, from.Journals)
 	s.emptyDanglingLocked(l)
-	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live))
+	s.accountLocked(smallQueue, int64(from.State.Entries), int64(from.State.Live&^pagefile.LiveEstimate))
+	s.guessed = from.State.Live&pagefile.LiveEstimate != 0
 	if p := s.cache.persist; p != nil {
-		s.guessed = p.live.named
+		s.guessed = s.guessed || p.live.named
 	}
 	s.gaugeLinesLocked()
 	l.missing = int64(from.State.Entries) - found

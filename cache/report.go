@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/embercache/ember/loader"
+	"github.com/embercache/ember/pagefile"
 )
 
 // An Outcome sums up what Open restored.
@@ -130,7 +131,7 @@ func (p *persistence) describe(c *Cache, res *loader.Result) {
 	r.WrittenAt = time.Unix(0, res.Record.Wall)
 	for i := range res.Shards {
 		r.Entries += int(res.Shards[i].State.Entries)
-		r.Bytes += int64(res.Shards[i].State.Live)
+		r.Bytes += int64(res.Shards[i].State.Live &^ pagefile.LiveEstimate)
 		for k := range res.Shards[i].Segments {
 			fill := min(int(res.Shards[i].Segments[k].Fill), res.Record.Geometry.SegmentSize/unitSize)
 			r.Pages += (fill*unitSize + pageSize - 1) / pageSize

@@ -25,6 +25,26 @@ func TestASegmentThatEndedIsNotCopied(t *testing.T) {
 	}
 }
 
+// Nor is what lay in another frame than the segment has.
+func TestATenureHasOneFrame(t *testing.T) {
+	o := testOptions(1 << 20)
+	o.Shards = 1
+	c := openMemory(t, o)
+	key := testKey(1)
+	mustSet(t, c, key, testValue(1, 100))
+	s := c.shards[0]
+	var r ref
+	if o := s.find(&r, key, c.hash.sum(key)); o != hit || !r.holds() {
+		t.Fatalf("find: %v, holds %v", o, r.holds())
+	}
+	r.seg.frame.Store(r.frame + 1)
+	held := r.holds()
+	r.seg.frame.Store(r.frame)
+	if held || !r.holds() {
+		t.Errorf("holds in another frame: %v, in its own: %v", held, r.holds())
+	}
+}
+
 // A View finds a record, which ends before the View has pinned it.
 func TestAViewOfWhatEndedShowsNothing(t *testing.T) {
 	o := testOptions(1 << 20)

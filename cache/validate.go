@@ -167,7 +167,7 @@ func (p *persistence) again(o *Options) *persistence {
 		_ = p.result.Close()
 	}
 	next := newPersistence(p.dir, o)
-	next.lock, next.network, next.inMemory, next.answered, next.began = p.lock, p.network, p.inMemory, p.answered, time.Now()
+	next.fs, next.lock, next.network, next.inMemory, next.answered, next.began = p.fs, p.lock, p.network, p.inMemory, p.answered, time.Now()
 	next.live = p.live
 	return next
 }

@@ -67,12 +67,9 @@ func (ch *chain) add(c *Cut, anchor bool) {
 	}
 }
 
-// follow appends a link for what is new since the cut before, if anything is. To the
-// first link a live log leads back from all that its process does: it tells the next
-// one that somebody had opened the directory, or that would count its opens, and with
-// them the numbers of its segments, like this one. // I13
+// follow appends a link for what is new since the cut before, if anything is.
 func (ch *chain) follow(c *Cut) error {
-	if unknown := ch.linking != nil && ch.links == 0; !unknown && !ch.news(c) {
+	if !ch.news(c) {
 		return nil
 	}
 	for i := range c.Shards {

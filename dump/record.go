@@ -69,7 +69,7 @@ func (g *generation) newRecord() *pagefile.Record {
 		state := g.cut.Shards[i].State
 		r.Shards = append(r.Shards, state)
 		r.Entries += uint64(state.Entries)
-		r.Live += state.Live
+		r.Live += state.Live &^ pagefile.LiveEstimate
 	}
 	if g.full {
 		r.Image = g.image.id

@@ -11,11 +11,26 @@ import (
 // finishDrafts makes the shards as they are at the final cut.
 func (l *load) finishDrafts() {
 	l.res.Shards = make([]Shard, len(l.drafts))
+	newest := make([]uint64, len(l.drafts))
 	each(l.Workers, len(l.drafts), func(i int) {
+		newest[i] = l.drafts[i].newest()
 		l.res.Shards[i] = l.drafts[i].finish()
 		l.drafts[i] = draft{}
 	})
 	l.drafts = nil
+	for _, number := range newest {
+		l.sawOpens(number >> 32)
+	}
+}
+
+// newest is the highest number of a segment that was told, if it ended since or not.
+// It may be of an open that no record, blob or link counts: of a process of which
+// nothing but a live log is left, or one that opened more than 2^32 segments. // I12
+func (d *draft) newest() (number uint64) {
+	for i := range d.rows {
+		number = max(number, d.rows[i].Number)
+	}
+	return number
 }
 
 func (d *draft) finish() Shard {

@@ -43,9 +43,14 @@ func (f *osFile) Push(off, n int64) error {
 	return wrapSpace("push "+f.Name(), n, &fs.PathError{Op: "push", Path: f.Name(), Err: err})
 }
 
-func (osFS) InMemory(dir string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == nil && isMemory(&st)
+func (s *osFS) InMemory(dir string) bool {
+	d, done, err := s.folders.in(dir)
+	if err != nil {
+		return false
+	}
+	defer done()
+	st, err := statfs(d)
+	return err == nil && isMemory(&st)
 }
 
 func isMemory(st *unix.Statfs_t) bool {

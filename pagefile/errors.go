@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -56,6 +57,8 @@ type LockError struct {
 	PID   int       // 0 if unknown (another host or PID namespace)
 	Host  string    // "" if unknown
 	Since time.Time // zero if unknown
+
+	folder bool // it is not the file LOCK that is locked, but Dir itself
 }
 
 func (e *LockError) Error() string {
@@ -72,7 +75,20 @@ func (e *LockError) Error() string {
 	if !e.Since.IsZero() {
 		text += " since " + e.Since.Format(time.RFC3339)
 	}
+	if e.PID == 0 {
+		text += e.unknown()
+	}
 	return text + ": close it there, or use another directory"
+}
+
+// unknown says what is locked by whoever left no name that means anything here, and how
+// to find out.
+func (e *LockError) unknown() string {
+	what := filepath.Join(e.Dir, "LOCK")
+	if e.folder {
+		what = "the folder " + e.Dir + " itself"
+	}
+	return fmt.Sprintf(", by a lock (flock) on %s that lsof, fuser and /proc/locks tell of", what)
 }
 
 func (e *LockError) Unwrap() error { return ErrLocked }

@@ -12,6 +12,11 @@ import (
 // There is no rename and no truncation: a file is created, written in place or
 // at its end, and removed.
 type FS interface {
+	// Enter has paths in dir lead to the directory that dir names now, whatever becomes
+	// of the name: it may be moved, removed, or another may take its name. Who comes
+	// after the Close of the last that has entered gets an error, until dir is entered
+	// anew. In a directory that was removed nothing can be made.
+	Enter(dir string) (leave io.Closer, err error)
 	// OpenFile opens a regular file. flag is os.O_RDONLY or os.O_RDWR, with
 	// os.O_CREATE and os.O_EXCL where wanted; close-on-exec is added, and a
 	// symbolic link as the last element is refused: whoever can plant one must

@@ -17,6 +17,7 @@ import (
 // locked: two processes with copies of one directory must not share a log.
 type LiveDir struct {
 	dir      string
+	folder   *folder
 	patience time.Duration
 	f        *os.File
 	mem      []byte // mapped for writing
@@ -30,22 +31,27 @@ func OpenLiveDir(dir string, patience time.Duration) (*LiveDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := onTmpfs(dir); err != nil {
+	d, err := openFolder(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := trustedDir(dir); err != nil {
+	if err = onTmpfs(d); err == nil {
+		err = d.trusted()
+	}
+	if err != nil {
+		d.close()
 		return nil, err
 	}
-	return &LiveDir{dir: dir, patience: patience}, nil
+	return &LiveDir{dir: dir, folder: d, patience: patience}, nil
 }
 
-func onTmpfs(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("statfs %s: %w", dir, err)
+func onTmpfs(d *folder) error {
+	st, err := statfs(d)
+	if err != nil {
+		return fmt.Errorf("statfs %s: %w", d.path, err)
 	}
 	if uint32(st.Type) != unix.TMPFS_MAGIC {
-		return fmt.Errorf("%s is not on a tmpfs", dir)
+		return fmt.Errorf("%s is not on a tmpfs", d.path)
 	}
 	return nil
 }
@@ -83,7 +89,7 @@ func (d *LiveDir) open(name string, flag int) error {
 var errLiveInUse = errors.New("in use")
 
 func (d *LiveDir) tryOpen(name string, flag int) error {
-	f, err := openRegular(filepath.Join(d.dir, name), flag, 0o600)
+	f, err := openRegular(d.folder, filepath.Join(d.dir, name), flag, 0o600)
 	if err != nil {
 		return err
 	}
@@ -156,7 +162,7 @@ func (d *LiveDir) hasSize(size int64) bool {
 
 // Remove removes a file.
 func (d *LiveDir) Remove(name string) {
-	_ = os.Remove(filepath.Join(d.dir, name))
+	_ = d.folder.remove(name)
 	d.close()
 }
 
@@ -176,6 +182,7 @@ func (d *LiveDir) Close() {
 			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED|unix.MAP_NORESERVE)
 	}
 	d.close()
+	_ = d.folder.close()
 }
 
 // Release unmaps what Make gave, when nobody can reach it.

@@ -21,7 +21,10 @@ func memory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "ember-live")
 	if err == nil {
-		err = onTmpfs(dir)
+		var st unix.Statfs_t
+		if err = unix.Statfs(dir, &st); err == nil && st.Type != unix.TMPFS_MAGIC {
+			err = errors.New("something else is there")
+		}
 	}
 	if err != nil {
 		t.Skip("no tmpfs at /dev/shm: ", err)
@@ -343,4 +346,23 @@ func TestLiveFileThatClaimsATerabyte(t *testing.T) {
 	if b, err := d.Make(liveFile, size); err != nil || int64(len(b)) != size {
 		t.Errorf("made %d bytes, %v", len(b), err)
 	}
+}
+
+// TestLiveDirStaysWhereItIs: the folder is the one that was opened, whatever becomes of
+// its name.
+func TestLiveDirStaysWhereItIs(t *testing.T) {
+	root := memory(t)
+	dir, moved := filepath.Join(root, "dir"), filepath.Join(root, "moved")
+	size := leaveLog(t, dir)
+	d := openLiveDir(t, dir)
+	must(t, os.Rename(dir, moved))
+	must(t, os.Mkdir(dir, 0o700))
+	write(t, dir, liveFile)
+	if _, err := d.Make(liveFile, size); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, moved, liveFile)
+	d.Remove(liveFile)
+	wantNames(t, moved, "")
+	wantNames(t, dir, liveFile)
 }

@@ -27,12 +27,26 @@ const (
 	lockTries   = 16   // how often the file may be replaced under us
 )
 
-func (osFS) Lock(path string) (io.Closer, error) {
-	if err := trustedDir(filepath.Dir(path)); err != nil {
+func (s *osFS) Lock(path string) (io.Closer, error) {
+	d, done, err := s.folders.in(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockIn(d, path)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	lock.done = done
+	return lock, nil
+}
+
+func lockIn(d *folder, path string) (*heldLock, error) {
+	if err := d.trusted(); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	for range lockTries {
-		f, err := openRegular(path, os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := openRegular(d, path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
@@ -48,19 +62,19 @@ func (osFS) Lock(path string) (io.Closer, error) {
 		}
 		// Somebody may have removed the name between open and lock; a lock on
 		// a file without a name would exclude nobody.
-		if !isAt(f, path) {
+		if !d.has(f, path) {
 			f.Close()
 			continue
 		}
 		// And somebody may remove it while it is held, taking it for a leftover:
 		// the folder itself is locked too, where that can be.
-		folder, free := lockFolder(filepath.Dir(path))
+		locked, free := lockFolder(d)
 		if !free {
 			f.Close()
-			return nil, &LockError{Dir: filepath.Dir(path)}
+			return nil, &LockError{Dir: filepath.Dir(path), folder: true}
 		}
 		writeHolder(f)
-		return &heldLock{f: f, folder: folder}, nil
+		return &heldLock{f: f, folder: d, locked: locked}, nil
 	}
 	return nil, fmt.Errorf("lock %s: the file is being replaced", path)
 }
@@ -69,34 +83,26 @@ func (osFS) Lock(path string) (io.Closer, error) {
 type heldLock struct {
 	once   sync.Once
 	f      *os.File
-	folder *os.File // nil: cannot be locked
+	folder *folder
+	locked bool         // the folder is
+	done   func() error // of the folder
 }
 
 // Close unlocks before it closes: a child that is just being forked has the
 // descriptor too, and would keep the lock for that moment.
 func (l *heldLock) Close() (err error) {
 	l.once.Do(func() {
-		if l.folder != nil {
-			unlockFile(l.folder)
-			l.folder.Close()
+		if l.locked {
+			unlockFile(l.folder.self)
 		}
 		l.f.Truncate(0)
 		err = unlockFile(l.f)
 		if closeErr := l.f.Close(); err == nil {
 			err = closeErr
 		}
+		l.done()
 	})
 	return err
-}
-
-// isAt reports whether f is the file that path names now.
-func isAt(f *os.File, path string) bool {
-	mine, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(path)
-	return err == nil && os.SameFile(mine, named)
 }
 
 // writeHolder writes who we are. Its errors are of no account: on a full disk

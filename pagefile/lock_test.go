@@ -139,23 +139,28 @@ func TestLockOfARemovedFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("an open file cannot be removed here")
 	}
-	path := filepath.Join(t.TempDir(), "LOCK")
-	f, err := openRegular(path, os.O_RDWR|os.O_CREATE, 0o600)
+	d, err := openFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	path := filepath.Join(d.path, "LOCK")
+	f, err := openRegular(d, path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if !isAt(f, path) {
+	if !d.has(f, path) {
 		t.Error("an open file is not at its own path")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if isAt(f, path) {
+	if d.has(f, path) {
 		t.Error("a removed file is taken for the one at its path")
 	}
 	createFile(t, path)
-	if isAt(f, path) {
+	if d.has(f, path) {
 		t.Error("a replaced file is taken for the one at its path")
 	}
 }

@@ -3,18 +3,20 @@ package pagefile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// OS returns the file system of the machine.
-func OS() FS { return osFS{} }
+// OS returns the file system of the machine. Each has its own directories that were
+// entered.
+func OS() FS { return &osFS{} }
 
 // osFS is what all systems share. What differs is in os_linux.go, os_darwin.go
-// and os_windows.go: reserve, datasync, syncDir, lockBytes, unlockBytes,
+// and os_windows.go: openIn, reserve, datasync, syncDir, lockBytes, unlockBytes,
 // lockFile, lockFolder, unlockFile, mapBytes, unmapBytes, bootID, network, free.
-type osFS struct{}
+type osFS struct{ folders entered }
 
 // flagsAllowed are the flags of FS.OpenFile. Truncating is not among them: a
 // page that loses its bytes under a mapping is what everything here avoids.
@@ -23,28 +25,40 @@ const flagsAllowed = os.O_RDONLY | os.O_RDWR | os.O_CREATE | os.O_EXCL
 // zeroChunk is what one write of zeroes carries where Allocate has to write.
 const zeroChunk = 1 << 20
 
-func (osFS) OpenFile(path string, flag int, perm os.FileMode) (File, error) {
+func (s *osFS) Enter(dir string) (io.Closer, error) { return s.folders.enter(dir) }
+
+func (s *osFS) OpenFile(path string, flag int, perm os.FileMode) (File, error) {
 	if flag&^flagsAllowed != 0 {
 		return nil, fmt.Errorf("open %s: flag %#x: %w", path, flag&^flagsAllowed, errors.ErrUnsupported)
 	}
-	f, err := openRegular(path, flag, perm)
+	return s.open(path, flag, perm)
+}
+
+func (s *osFS) OpenDirect(path string) (File, error) {
+	if f, err := s.open(path, os.O_RDONLY|directFlag, 0); err == nil {
+		return f, nil
+	}
+	return s.OpenFile(path, os.O_RDONLY, 0)
+}
+
+func (s *osFS) open(path string, flag int, perm os.FileMode) (File, error) {
+	d, done, err := s.folders.in(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	f, err := openRegular(d, path, flag, perm)
 	if err != nil {
 		return nil, err
 	}
 	return &osFile{f}, nil
 }
 
-func (s osFS) OpenDirect(path string) (File, error) {
-	if f, err := openRegular(path, os.O_RDONLY|directFlag, 0); err == nil {
-		return &osFile{f}, nil
-	}
-	return s.OpenFile(path, os.O_RDONLY, 0)
-}
-
 // openRegular opens a regular file that nobody else owns, and nothing else: a fifo or
-// a device put under one of our names must neither hang an open nor be written to.
-func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(path, flag|openFlags, perm)
+// a device put under one of our names must neither hang an open nor be written to. Of
+// path the last element counts.
+func openRegular(d *folder, path string, flag int, perm os.FileMode) (*os.File, error) {
+	f, err := d.open(path, flag, perm)
 	if err != nil {
 		return nil, wrapSpace("open "+path, 0, err)
 	}
@@ -64,21 +78,25 @@ func openRegular(path string, flag int, perm os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-func (osFS) Remove(path string) error { return os.Remove(path) }
+func (s *osFS) Remove(path string) error {
+	d, done, err := s.folders.in(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.remove(path)
+}
 
-func (osFS) ReadDir(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func (s *osFS) ReadDir(dir string) ([]string, error) {
+	d, done, err := s.folders.in(dir)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, nil
+	defer done()
+	return d.names()
 }
 
-func (s osFS) MkdirAll(dir string, perm os.FileMode) error {
+func (s *osFS) MkdirAll(dir string, perm os.FileMode) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err == nil && info.IsDir():
@@ -98,19 +116,49 @@ func (s osFS) MkdirAll(dir string, perm os.FileMode) error {
 	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return wrapSpace("mkdir "+dir, 0, err)
 	}
-	return s.SyncDir(parent)
-}
-
-func (osFS) SyncDir(dir string) error {
-	if err := syncDir(dir); err != nil {
-		return wrapSpace("sync "+dir, 0, fmt.Errorf("sync %s: %w", dir, err))
+	d, err := openFolder(parent)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer d.close()
+	return syncError(parent, syncDir(d))
 }
 
-func (osFS) BootID() string                    { return bootID() }
-func (osFS) Network(dir string) (string, bool) { return network(dir) }
-func (osFS) Free(dir string) (int64, bool)     { return free(dir) }
+func (s *osFS) SyncDir(dir string) error {
+	d, done, err := s.folders.in(dir)
+	if err == nil {
+		defer done()
+		err = syncDir(d)
+	}
+	return syncError(dir, err)
+}
+
+func syncError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return wrapSpace("sync "+what, 0, fmt.Errorf("sync %s: %w", what, err))
+}
+
+func (*osFS) BootID() string { return bootID() }
+
+func (s *osFS) Network(dir string) (name string, ok bool) {
+	d, done, err := s.folders.in(dir)
+	if err != nil {
+		return "", false
+	}
+	defer done()
+	return network(d)
+}
+
+func (s *osFS) Free(dir string) (bytes int64, ok bool) {
+	d, done, err := s.folders.in(dir)
+	if err != nil {
+		return 0, false
+	}
+	defer done()
+	return free(d)
+}
 
 // An osFile is a File of the machine. os.File completes short writes, retries
 // interrupted calls, and keeps the descriptor from being reused under a call.
@@ -162,12 +210,7 @@ func (f *osFile) giveBack(old int64) {
 }
 
 func (f *osFile) Sync() error {
-	err := datasync(f.f)
-	if err == nil {
-		return nil
-	}
-	op := "sync " + f.Name()
-	return wrapSpace(op, 0, fmt.Errorf("%s: %w", op, err))
+	return syncError(f.Name(), datasync(f.f))
 }
 
 func (f *osFile) LockRange(off, n int64, exclusive bool) (bool, error) {

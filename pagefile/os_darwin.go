@@ -56,9 +56,9 @@ func bootID() string {
 // pidNamespace is "": there is one for the machine.
 func pidNamespace() string { return "" }
 
-func network(dir string) (string, bool) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || st.Flags&unix.MNT_LOCAL != 0 {
+func network(d *folder) (string, bool) {
+	st, err := statfs(d)
+	if err != nil || st.Flags&unix.MNT_LOCAL != 0 {
 		return "", false
 	}
 	return unix.ByteSliceToString(st.Fstypename[:]), true

@@ -90,24 +90,24 @@ func pidNamespace() string {
 	return name
 }
 
-func network(dir string) (string, bool) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+func network(d *folder) (string, bool) {
+	st, err := statfs(d)
+	if err != nil {
 		return "", false
 	}
 	magic := uint32(st.Type)
 	if magic == unix.FUSE_SUPER_MAGIC {
-		name, ok := networkFuse[mountType(dir)]
+		name, ok := networkFuse[mountType(d)]
 		return name, ok
 	}
 	name, ok := networkMagic[magic]
 	return name, ok
 }
 
-// mountType finds the type of the mount that dir lies on, "" if unknown.
-func mountType(dir string) string {
+// mountType finds the type of the mount that a folder lies on, "" if unknown.
+func mountType(d *folder) string {
 	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
+	if err := control(d.self, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
 		return ""
 	}
 	f, err := os.Open("/proc/self/mountinfo")

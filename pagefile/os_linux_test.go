@@ -25,7 +25,12 @@ func TestMountType(t *testing.T) {
 			t.Errorf("type of mount %s = %q, want %q", dev, got, want)
 		}
 	}
-	if got := mountType(t.TempDir()); got == "" {
+	d, err := openFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if got := mountType(d); got == "" {
 		t.Log("the mount of the temporary directory is not in mountinfo")
 	}
 }

@@ -17,18 +17,18 @@ const (
 
 func reserve(*os.File, int64, int64) error                 { return errors.ErrUnsupported }
 func datasync(f *os.File) error                            { return f.Sync() }
-func syncDir(string) error                                 { return errors.ErrUnsupported }
+func syncDir(*folder) error                                { return errors.ErrUnsupported }
 func lockBytes(*os.File, int64, int64, bool) (bool, error) { return false, errors.ErrUnsupported }
 func unlockBytes(*os.File, int64, int64) error             { return errors.ErrUnsupported }
 func lockFile(*os.File) (bool, error)                      { return false, errors.ErrUnsupported }
-func lockFolder(string) (*os.File, bool)                   { return nil, true }
+func lockFolder(*folder) (locked, free bool)               { return false, true }
 func unlockFile(*os.File) error                            { return errors.ErrUnsupported }
 func mapBytes(*os.File, int) ([]byte, error)               { return nil, errors.ErrUnsupported }
 func unmapBytes([]byte) error                              { return nil }
 func bootID() string                                       { return "" }
 func pidNamespace() string                                 { return "" }
-func network(string) (string, bool)                        { return "", false }
-func free(string) (int64, bool)                            { return 0, false }
+func network(*folder) (string, bool)                       { return "", false }
+func free(*folder) (int64, bool)                           { return 0, false }
 func isQuota(error) bool                                   { return false }
 func isSpace(error) bool                                   { return false }
 func isReadOnlyFS(error) bool                              { return false }

@@ -200,7 +200,10 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		{&CorruptionError{Path: "p", Shard: 2, Page: 7, Generation: 9, Want: 1, Got: 0xab}, ErrCorrupt,
 			"corrupt page: p page 7 (shard 2, generation 9): checksum 00000000000000ab, want 0000000000000001"},
-		{&LockError{Dir: "/d"}, ErrLocked, "lock /d: directory in use: close it there, or use another directory"},
+		{&LockError{Dir: "/d"}, ErrLocked,
+			"lock /d: directory in use, by a lock (flock) on /d/LOCK that lsof, fuser and /proc/locks tell of: close it there, or use another directory"},
+		{&LockError{Dir: "/d", folder: true}, ErrLocked,
+			"lock /d: directory in use, by a lock (flock) on the folder /d itself that lsof, fuser and /proc/locks tell of: close it there, or use another directory"},
 		{&LockError{Dir: "/d", PID: os.Getpid()}, ErrLocked, "lock /d: directory in use by this process: close it there, or use another directory"},
 		{&LockError{Dir: "/d", PID: -2, Host: "h"}, ErrLocked, "lock /d: directory in use by process -2 on h: close it there, or use another directory"},
 		{&FaultError{Path: "p", Off: 4096, Len: 8}, ErrFault, "read p at 4096, 8 bytes: fault in mapped file"},

@@ -5,7 +5,9 @@ package pagefile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,14 +37,22 @@ func control(f *os.File, call func(fd int) error) error {
 	return callErr
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
+// openIn opens a file of a folder. It is not a root that does: that one follows links
+// as long as they stay within it.
+func openIn(d *folder, path string, flag int, perm os.FileMode) (*os.File, error) {
+	fd := -1
+	err := control(d.self, func(dir int) (err error) {
+		fd, err = unix.Openat(dir, filepath.Base(path), flag, uint32(perm.Perm()))
 		return err
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
-	return f.Sync()
+	_ = unix.SetNonblock(fd, false) // else the runtime takes it for something to wait for
+	return os.NewFile(uintptr(fd), path), nil
 }
+
+func syncDir(d *folder) error { return d.self.Sync() }
 
 // lockBytes takes an open-file-description lock: it belongs to the handle, not to
 // the process, so two handles of one process exclude each other too.
@@ -68,19 +78,11 @@ func lockFile(f *os.File) (bool, error) {
 	return tryLock(control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }))
 }
 
-// lockFolder takes the same lock on a folder; nil where that cannot be, as on NFS.
-// free is false if somebody holds it.
-func lockFolder(dir string) (f *os.File, free bool) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, true
-	}
-	ok, err := lockFile(f)
-	if !ok {
-		f.Close()
-		return nil, err != nil
-	}
-	return f, true
+// lockFolder takes the same lock on a folder, where that can be: not on NFS. free is
+// false if somebody holds it.
+func lockFolder(d *folder) (locked, free bool) {
+	locked, err := lockFile(d.self)
+	return locked, locked || err != nil
 }
 
 func unlockFile(f *os.File) error {
@@ -105,9 +107,14 @@ func mapBytes(f *os.File, length int) (data []byte, err error) {
 
 func unmapBytes(data []byte) error { return unix.Munmap(data) }
 
-func free(dir string) (int64, bool) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+func statfs(d *folder) (st unix.Statfs_t, err error) {
+	err = control(d.self, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return st, err
+}
+
+func free(d *folder) (int64, bool) {
+	st, err := statfs(d)
+	if err != nil {
 		return 0, false
 	}
 	return int64(st.Bavail) * int64(st.Bsize), true

@@ -45,7 +45,7 @@ func datasync(f *os.File) error { return f.Sync() }
 
 // syncDir does nothing: directories cannot be flushed here, and the file system's
 // journal keeps the order of their changes.
-func syncDir(string) error { return nil }
+func syncDir(*folder) error { return nil }
 
 func lockBytes(f *os.File, off, n int64, exclusive bool) (bool, error) {
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
@@ -75,7 +75,7 @@ func lockFile(f *os.File) (bool, error) { return lockBytes(f, lockOffset, 1, tru
 func unlockFile(f *os.File) error       { return unlockBytes(f, lockOffset, 1) }
 
 // lockFolder has nothing to do: a file that is open cannot be replaced here.
-func lockFolder(string) (f *os.File, free bool) { return nil, true }
+func lockFolder(*folder) (locked, free bool) { return false, true }
 
 func mapBytes(*os.File, int) ([]byte, error) { return nil, errors.ErrUnsupported }
 func unmapBytes([]byte) error                { return nil }
@@ -85,20 +85,16 @@ func bootID() string { return "" }
 
 func pidNamespace() string { return "" }
 
-func network(dir string) (string, bool) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", false
-	}
-	root, err := windows.UTF16PtrFromString(filepath.VolumeName(abs) + `\`)
+func network(d *folder) (string, bool) {
+	root, err := windows.UTF16PtrFromString(filepath.VolumeName(d.path) + `\`)
 	if err != nil {
 		return "", false
 	}
 	return "smb", windows.GetDriveType(root) == windows.DRIVE_REMOTE
 }
 
-func free(dir string) (int64, bool) {
-	path, err := windows.UTF16PtrFromString(dir)
+func free(d *folder) (int64, bool) {
+	path, err := windows.UTF16PtrFromString(d.path)
 	if err != nil {
 		return 0, false
 	}

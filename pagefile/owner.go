@@ -17,13 +17,3 @@ func trusted(path string, info os.FileInfo) error {
 	}
 	return nil
 }
-
-// trustedDir is trusted of a folder: its owner may put any file of ours in the place
-// of another.
-func trustedDir(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	return trusted(dir, info)
-}

@@ -20,14 +20,18 @@ const (
 //	16  tails    2 u64
 //	32  buckets  u32
 //	36  entries  u32
-//	40  live     u64    bytes
+//	40  live     u64    bytes; odd: an estimate
 //	48
 type ShardState struct {
 	Heads, Tails [2]uint64 // positions, by queue
 	Buckets      uint32    // in use: the split pointer of the index
 	Entries      uint32
-	Live         uint64 // bytes of live entries
+	Live         uint64 // bytes of live entries, a multiple of UnitSize; LiveEstimate besides
 }
+
+// LiveEstimate is set in Live where entries had ended whose sizes were unknown and
+// nobody had counted again: who opens the state counts.
+const LiveEstimate = 1
 
 const stateSize = 48
 

@@ -11,7 +11,9 @@ var crashExperiment = experiment{
 	title: "power cuts and kills after every operation on a simulated disk",
 	run: func(ctx context.Context, o *options, w io.Writer) error {
 		n := o.count(500, 200_000)
-		s := suite{"./cache", "^TestCrashAnywhere", []string{"-crashstates", strconv.Itoa(n), "-historystates", strconv.Itoa(max(n/4, 100))}}
+		s := suite{"./cache", "^TestCrashAnywhere", []string{
+			"-crashstates", strconv.Itoa(n), "-historystates", strconv.Itoa(max(n/4, 100)), "-evictstates", strconv.Itoa(max(n/8, 100)),
+		}}
 		return s.run(ctx, o, w)
 	},
 }

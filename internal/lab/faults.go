@@ -10,7 +10,7 @@ var faultsExperiment = experiment{
 	name:  "faults",
 	title: "disks that fail, fill up, hang and slow down, at every moment",
 	run: func(ctx context.Context, o *options, w io.Writer) error {
-		tests := "^(TestEveryFault|TestSlowDisk|TestFullDiskPausesWritingAndNothingElse|TestDiskFullAtFirstStart|TestReadOnlyDisk|TestDiskTurnsReadOnly|TestPermissionsTaken|TestDirectoryTakenAway|TestPageFileTruncatedUnderItsMapping)$"
+		tests := "^(TestEveryFault|TestSlowDisk|TestFullDiskPausesWritingAndNothingElse|TestDiskFullAtFirstStart|TestReadOnlyDisk|TestDiskTurnsReadOnly|TestPermissionsTaken|TestDirectoryTakenAway|TestFilesStayInTheLockedDirectory|TestPageFileTruncatedUnderItsMapping)$"
 		if o.Quick {
 			tests = "^TestEveryFault$"
 		}

@@ -41,7 +41,7 @@ var mutateExperiment = experiment{
 
 // mutations are all there are.
 func mutations() []mutation {
-	return slices.Concat(pagefileMutations, loaderMutations, dumpMutations, homeMutations, cacheMutations, liveMutations)
+	return slices.Concat(pagefileMutations, loaderMutations, dumpMutations, homeMutations, cacheMutations, readMutations, liveMutations)
 }
 
 // mutate applies each mutation to a copy of the repository and runs its tests. The

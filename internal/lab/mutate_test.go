@@ -55,6 +55,7 @@ var published = []struct {
 	{"A generation", dumpMutations},
 	{"Pages and places", homeMutations},
 	{"The shards", cacheMutations},
+	{"Reads without a lock, gauges, large values of a former shape", readMutations},
 	{"The live log", liveMutations},
 }
 

@@ -84,6 +84,9 @@ var loaderMutations = []mutation{
 	{"lap of a queue", "a word never means a position of another lap",
 		"loader/finish.go", `if d.started && tail-d.start[q] > pagefile.Lap {`, `if tail == ^uint64(0) {`,
 		"./loader", "^TestTable$"},
+	{"numbers of segments", "a number of a segment never repeats (I12)",
+		"loader/finish.go", `l.sawOpens(number >> 32)`, `_ = number`,
+		"./cache", "^(TestNumbersRunIntoTheNextOpen|TestLivesInARowLoseNothing)$"},
 	{"numbers of images", "the number of an image without a record is used up (I12)",
 		"loader/numbers.go", `kind == pagefile.KindImage {
 			l.sawGeneration(id)`, `kind == pagefile.KindImage && id == 0 {

@@ -94,6 +94,19 @@ var pagefileMutations = []mutation{
 	{"sync of an image", "an image is durable before a record names it (I2)",
 		"pagefile/imagewriter.go", `		w.err = w.file.Sync()`, `		w.err = nil`,
 		"./pagefile", "^TestImageRoundTrip$"},
+	{"directory that was entered", "a cache's files are in the directory that it has locked",
+		"pagefile/folder.go", `	if t != nil {
+		return t.folder`, `	if t != nil && t.tenants == 0 {
+		return t.folder`,
+		"./cache", "^TestFilesStayInTheLockedDirectory$"},
+	{"directory that all have left", "who comes late touches no other directory",
+		"pagefile/folder.go", `	if t != nil {
+		return t.folder`, `	if t != nil && t.tenants > 0 {
+		return t.folder`,
+		"./pagefile", "^TestEnteredDirectoryIsTheOneThatWasEntered$"},
+	{"links under our names", "no link is followed under a name of ours",
+		"pagefile/os_unix.go", `unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK`, `unix.O_CLOEXEC | unix.O_NONBLOCK`,
+		"./pagefile", "^TestOpenRefusesLinksAndFifos$"},
 	{"lease is asked of others", "a reader's generation keeps its places (I11)",
 		"pagefile/lease.go", `	if !free {
 		return true, nil
