@@ -27,7 +27,8 @@ func newRand(t testing.TB) *rand.Rand {
 }
 
 func testOptions(maxBytes int64) *Options {
-	return &Options{MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler), hooks: hooks{seed: uint64(*seedFlag)}}
+	return &Options{MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler), hooks: hooks{seed: uint64(*seedFlag)},
+		CloseTimeout: stalls, Recovery: Recovery{Timeout: stalls}}
 }
 
 func openMemory(t testing.TB, o *Options) *Cache {

@@ -71,9 +71,9 @@ var valueSeed = maphash.MakeSeed()
 
 // quietOptions are those of a cache that writes when it is told to.
 func quietOptions(fs *crashfs.FS, shards int) *Options {
-	o := &Options{MaxBytes: int64(shards) << 20, Shards: shards, Logger: slog.New(slog.DiscardHandler)}
+	o := &Options{MaxBytes: int64(shards) << 20, Shards: shards, Logger: slog.New(slog.DiscardHandler), CloseTimeout: stalls}
 	o.hooks.fs, o.hooks.seed, o.hooks.step = fs, 1, true
-	o.Recovery.Timeout = time.Minute // the disk answers, however slow this machine is
+	o.Recovery.Timeout = stalls // the disk answers, however slow this machine is
 	return o
 }
 
