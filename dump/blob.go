@@ -177,8 +177,11 @@ func (g *generation) tailPiece(s *pagefile.Section, shard int, q uint8) {
 	b := d.tails[n : n+int(tail-from)*pagefile.UnitSize]
 	off := int(from%d.home.units) * pagefile.UnitSize
 	if i == noRow || !d.src.Copy(b, shard, d.home.table.rows[i].id(), off) {
-		// Evicted since the cut: head moves past it, so that nothing points there.
-		state.Heads[q] = livingHead(d.src, d.home.units, shard, q, state.Heads[q], tail)
+		// Evicted since the cut: head moves past it, so that nothing points there; but
+		// not past what is held before it.
+		if state.Heads[q] = livingHead(d.src, d.home.units, shard, q, state.Heads[q], tail); state.Heads[q] < tail {
+			d.home.missed++
+		}
 		return
 	}
 	d.tails = d.tails[:n+len(b)]

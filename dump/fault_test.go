@@ -336,6 +336,29 @@ func TestSpoiltSegmentIsLeftOut(t *testing.T) {
 	r.verify()
 }
 
+// What is gone behind a segment that is held is counted as left out, also where it is
+// but the page that is not full: head moves past what is gone before all that is held
+// alone.
+func TestAnEndThatIsGoneIsLeftOut(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.f.churn(80)
+	r.flush()
+	qu := &r.f.shards[0].queues[0]
+	for inPage := false; !inPage || len(qu.segments) < 2; {
+		r.flush()
+		before := qu.tail
+		r.f.set(r.f.rng.IntN(r.f.keys()))
+		inPage = qu.tail > before && qu.tail/unitsPerPage == before/unitsPerPage
+	}
+	r.f.spoilt[qu.segments[len(qu.segments)-1].number] = true
+	before := r.d.Stats().LeftOut
+	r.flush()
+	if r.d.Stats().LeftOut == before {
+		t.Error("nothing was left out")
+	}
+	r.verify()
+}
+
 // A disk is slow between the cut and the pages, and the cache turns over: the
 // generation contains a newer cut, and leaves nothing out.
 func TestWhatMovedMeanwhileIsTakenIn(t *testing.T) {
