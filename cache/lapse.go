@@ -38,7 +38,7 @@ func lapsed(r *pagefile.Record, wall time.Time) int64 {
 // at once, for ever. Times begin anew with an empty cache, or what was over would be back.
 func checkTime(res *loader.Result, wall time.Time) error {
 	if at := timeOf(res, wall); at > lastTime {
-		return fmt.Errorf("cache: generation %d: the directory's clock is beyond the year 2053, where times to live end: %d ms since 2020; the wall clock was wrong when it was written, or is now", res.Record.Generation, at)
+		return fmt.Errorf("cache: generation %d: the directory's clock is beyond the year 2053, where times to live end: %d ms since 2020; the wall clock was wrong when it was written, or is now: look after the machine's clock", res.Record.Generation, at)
 	}
 	return nil
 }

@@ -226,8 +226,8 @@ func (c *Cache) put(e *entry) outcome {
 
 // setLocked is the order of a write: reserve, copy, publish the slot, append to
 // the journal. absent asks for pages, changed for room, conflict is a guard that
-// does not pass, refused a shard that is shut; nothing has happened then. crossed is true now and then: the
-// caller owes some cleaning.
+// does not pass, refused a shard that is shut; nothing has happened then. crossed is
+// true now and then: the caller owes some cleaning.
 func (s *shard) setLocked(e *entry) (o outcome, crossed bool) {
 	if s.shut {
 		return refused, false

@@ -25,18 +25,24 @@ func TestASegmentThatEndedIsNotCopied(t *testing.T) {
 	}
 }
 
-// Nor is what lay in another frame than the segment has.
-func TestATenureHasOneFrame(t *testing.T) {
+// foundRecord is a cache of one entry, and where a reader has found that.
+func foundRecord(t *testing.T) (c *Cache, s *shard, r ref) {
+	t.Helper()
 	o := testOptions(1 << 20)
 	o.Shards = 1
-	c := openMemory(t, o)
+	c = openMemory(t, o)
 	key := testKey(1)
 	mustSet(t, c, key, testValue(1, 100))
-	s := c.shards[0]
-	var r ref
+	s = c.shards[0]
 	if o := s.find(&r, key, c.hash.sum(key)); o != hit || !r.holds() {
 		t.Fatalf("find: %v, holds %v", o, r.holds())
 	}
+	return c, s, r
+}
+
+// Nor is what lay in another frame than the segment has.
+func TestATenureHasOneFrame(t *testing.T) {
+	_, _, r := foundRecord(t)
 	r.seg.frame.Store(r.frame + 1)
 	held := r.holds()
 	r.seg.frame.Store(r.frame)
@@ -47,16 +53,7 @@ func TestATenureHasOneFrame(t *testing.T) {
 
 // A View finds a record, which ends before the View has pinned it.
 func TestAViewOfWhatEndedShowsNothing(t *testing.T) {
-	o := testOptions(1 << 20)
-	o.Shards = 1
-	c := openMemory(t, o)
-	key := testKey(1)
-	mustSet(t, c, key, testValue(1, 100))
-	s := c.shards[0]
-	var r ref
-	if o := s.find(&r, key, c.hash.sum(key)); o != hit {
-		t.Fatalf("find: %v", o)
-	}
+	c, s, r := foundRecord(t)
 	if err := c.Clear(); err != nil {
 		t.Fatal(err)
 	}
